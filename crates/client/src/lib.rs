@@ -1,0 +1,1 @@
+//! An HTTP client with a pool that hands out no dead connection.

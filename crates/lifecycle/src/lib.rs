@@ -1,0 +1,1 @@
+//! The rules of a connection's life, without I/O and without a clock.

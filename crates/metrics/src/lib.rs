@@ -1,0 +1,1 @@
+//! Counters of connections and exchanges, one shard per worker.

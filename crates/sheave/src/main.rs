@@ -1,0 +1,3 @@
+//! The sheave binary.
+
+fn main() {}

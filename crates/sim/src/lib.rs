@@ -1,0 +1,1 @@
+//! A simulated network with faults at every byte boundary, for tests.
