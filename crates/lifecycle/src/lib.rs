@@ -1,1 +1,14 @@
 //! The rules of a connection's life, without I/O and without a clock.
+//!
+//! Everything here is a value or a pure function over values: what an errno means, how a connection may end, which
+//! deadline is next, whether a request may be sent again, how far a drain has come. Time is an argument.
+
+pub mod close;
+pub mod deadline;
+pub mod drain;
+pub mod errno;
+pub mod machine;
+pub mod observe;
+pub mod phase;
+pub mod retry;
+pub mod time;

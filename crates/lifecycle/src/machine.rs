@@ -1,0 +1,53 @@
+//! A protocol as the driver of its socket sees it.
+
+use crate::close::CloseReason;
+use crate::deadline::Deadline;
+use crate::phase::Phase;
+use crate::time::Time;
+
+/// What the driver is to do with the socket once all owed bytes are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intent {
+    /// Carry on.
+    Continue,
+    /// Shut the write side, read and discard until FIN, a cap or the linger deadline; then close. RFC 9112 §9.6.
+    Linger(CloseReason),
+    /// Close: the peer expects nothing more.
+    Close(CloseReason),
+    /// Close with RST, so that what was sent cannot be taken for complete.
+    Abort(CloseReason),
+}
+
+impl Intent {
+    /// The reason, unless the connection goes on.
+    pub const fn reason(self) -> Option<CloseReason> {
+        match self {
+            Self::Continue => None,
+            Self::Linger(reason) | Self::Close(reason) | Self::Abort(reason) => Some(reason),
+        }
+    }
+}
+
+/// The sans-IO state of one connection: takes what happened, and says what to wait for and what to do.
+///
+/// The bytes themselves go past it: a protocol has its own methods that take received bytes apart and frame bytes to be
+/// sent, both without keeping them. What every protocol has in common, and all that a driver needs to know, is this.
+pub trait Machine {
+    /// Where the connection stands.
+    fn phase(&self) -> Phase;
+
+    /// The next deadline, if any runs. The driver adds its own for writing, which depends on the socket alone.
+    fn deadline(&self) -> Option<Deadline>;
+
+    /// What is to become of the connection.
+    fn intent(&self) -> Intent;
+
+    /// Bytes have arrived: progress, for the timers.
+    fn received(&mut self, now: Time);
+
+    /// A deadline has passed: this machine's own, or the driver's for writing.
+    fn expired(&mut self, deadline: Deadline);
+
+    /// The connection ends for a reason from outside. The first reason stays.
+    fn end(&mut self, intent: Intent);
+}

@@ -1,0 +1,192 @@
+//! What happens to connections and exchanges, told to whoever counts or logs.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::close::CloseReason;
+use crate::drain::DrainPhase;
+use crate::errno::IoFault;
+use crate::phase::{Phase, Side};
+use crate::retry::{Evidence, Sent};
+use crate::time::Time;
+
+/// A connection's number, unique in the process for each side.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnectionId(pub u64);
+
+/// A connection that came to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Which side.
+    pub side: Side,
+    /// Its number.
+    pub id: ConnectionId,
+    /// The other end; absent for sockets that have no address.
+    pub peer: Option<SocketAddr>,
+    /// Our end.
+    pub local: Option<SocketAddr>,
+    /// When.
+    pub at: Time,
+}
+
+/// A connection that ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Closed {
+    /// Which side.
+    pub side: Side,
+    /// Its number.
+    pub id: ConnectionId,
+    /// The other end.
+    pub peer: Option<SocketAddr>,
+    /// Why.
+    pub reason: CloseReason,
+    /// The phase in which the reason came up.
+    pub phase: Phase,
+    /// How long it lived.
+    pub age: Duration,
+    /// How many exchanges it began.
+    pub exchanges: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+}
+
+/// A live connection that moved: for the list of live connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Moved {
+    /// Which side.
+    pub side: Side,
+    /// Its number.
+    pub id: ConnectionId,
+    /// Where it stands now.
+    pub phase: Phase,
+    /// How many exchanges it began.
+    pub exchanges: u64,
+    /// Bytes received so far.
+    pub bytes_in: u64,
+    /// Bytes sent so far.
+    pub bytes_out: u64,
+}
+
+/// Who made a response.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MadeBy {
+    /// The origin, or the handler.
+    Origin,
+    /// We: an error of our own.
+    Us,
+}
+
+impl MadeBy {
+    /// A name that stays stable for ever: for metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Us => "sheave",
+        }
+    }
+}
+
+/// How one exchange ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Outcome {
+    /// A response went out whole.
+    Answered(MadeBy),
+    /// A response was begun and cut off, or none could be sent.
+    Reset,
+}
+
+/// The upstream half of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamPart {
+    /// The origin's address.
+    pub address: SocketAddr,
+    /// The number of the connection that carried the last attempt.
+    pub connection: ConnectionId,
+    /// Whether that connection had carried an exchange before.
+    pub is_reused: bool,
+    /// From the request's head leaving to the response's head.
+    pub response_after: Option<Duration>,
+}
+
+/// One exchange, when it is over. Borrowed: it costs nothing to whoever does not look.
+#[derive(Clone, Copy, Debug)]
+pub struct ExchangeEnd<'a> {
+    /// The downstream connection.
+    pub connection: ConnectionId,
+    /// Which exchange of this connection it was, from 1.
+    pub number: u64,
+    /// The client.
+    pub peer: Option<SocketAddr>,
+    /// The method; empty when the head could not be read.
+    pub method: &'a str,
+    /// The target as it came; empty when the head could not be read.
+    pub target: &'a str,
+    /// The version as written, such as `HTTP/1.1`.
+    pub version: &'static str,
+    /// The client's `Host`, `User-Agent` and `Referer`, if it sent them.
+    pub host: Option<&'a str>,
+    /// See `host`.
+    pub user_agent: Option<&'a str>,
+    /// See `host`.
+    pub referer: Option<&'a str>,
+    /// The status that was sent; zero when none was.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The stable label of what went wrong, if anything did.
+    pub error: Option<&'static str>,
+    /// Whether an origin may have acted on the request.
+    pub sent: Sent,
+    /// Bytes of the request's content.
+    pub request_bytes: u64,
+    /// Bytes of the response's content.
+    pub response_bytes: u64,
+    /// When the head had been read.
+    pub began: Time,
+    /// From the head's last byte to the response's last.
+    pub took: Duration,
+    /// The origin's side, if one was chosen and reached.
+    pub upstream: Option<UpstreamPart>,
+    /// Attempts that were made upstream.
+    pub attempts: u32,
+    /// The evidence on which the last retry was made.
+    pub retried: Option<Evidence>,
+}
+
+/// Listens to the life of connections. Called on the hot path: it must neither block nor panic.
+///
+/// Every method has an empty body to begin with, so that an observer names only what it cares about.
+pub trait Observer: Send + Sync {
+    /// A connection came to be.
+    fn opened(&self, _: &Opened) {}
+    /// A live connection moved to another phase. Not called for every step: at the beginning and end of exchanges.
+    fn moved(&self, _: &Moved) {}
+    /// A connection ended. Called exactly once for each that was opened.
+    fn closed(&self, _: &Closed) {}
+    /// A connection was not admitted; it was never opened.
+    fn refused(&self, _limit: &'static str) {}
+    /// `accept` failed.
+    fn accept_failed(&self, _: IoFault) {}
+    /// An exchange is over.
+    fn exchange_ended(&self, _: &ExchangeEnd<'_>) {}
+    /// An origin could not be reached; no connection came to be.
+    fn connect_failed(&self, _address: Option<SocketAddr>, _reason: CloseReason) {}
+    /// A connection was put into the pool.
+    fn parked(&self, _: ConnectionId) {}
+    /// A connection was taken from the pool.
+    fn reused(&self, _: ConnectionId, _parked_for: Duration) {}
+    /// A parked connection was found dead by the check before reuse, or by the sweep.
+    fn found_dead(&self, _: ConnectionId, _: CloseReason) {}
+    /// A request is sent again.
+    fn retried(&self, _: Evidence) {}
+    /// A drain moved on.
+    fn drain_moved(&self, _: DrainPhase) {}
+}
+
+/// Looks away.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Silent;
+
+impl Observer for Silent {}
