@@ -1,7 +1,7 @@
 //! A protocol as the driver of its socket sees it.
 
 use crate::close::CloseReason;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Timer};
 use crate::phase::Phase;
 use crate::time::Time;
 
@@ -33,20 +33,26 @@ impl Intent {
 /// The bytes themselves go past it: a protocol has its own methods that take received bytes apart and frame bytes to be
 /// sent, both without keeping them. What every protocol has in common, and all that a driver needs to know, is this.
 pub trait Machine {
-    /// Where the connection stands.
+    /// Where the connection stands; after its end, where it stood then.
     fn phase(&self) -> Phase;
 
+    /// How many exchanges have begun.
+    fn exchanges(&self) -> u64;
+
     /// The next deadline, if any runs. The driver adds its own for writing, which depends on the socket alone.
-    fn deadline(&self) -> Option<Deadline>;
+    ///
+    /// `is_waiting` says whether the driver waits for the peer's bytes. While it does not (the other side of a relay
+    /// cannot take more), time does not count against this peer.
+    fn deadline(&self, is_waiting: bool) -> Option<Deadline>;
 
     /// What is to become of the connection.
     fn intent(&self) -> Intent;
 
-    /// Bytes have arrived: progress, for the timers.
-    fn received(&mut self, now: Time);
+    /// Bytes have arrived, or the driver begins to wait for them: the peer's time counts from here.
+    fn progressed(&mut self, now: Time);
 
     /// A deadline has passed: this machine's own, or the driver's for writing.
-    fn expired(&mut self, deadline: Deadline);
+    fn expired(&mut self, timer: Timer);
 
     /// The connection ends for a reason from outside. The first reason stays.
     fn end(&mut self, intent: Intent);

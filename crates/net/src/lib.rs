@@ -1,1 +1,10 @@
 //! Sockets, timers and the kernel for sheave.
+//!
+//! Nothing here knows HTTP. A [`leg::Leg`] drives one socket for one [`sheave_lifecycle::machine::Machine`].
+
+pub mod alarm;
+pub mod clock;
+pub mod drain;
+pub mod leg;
+pub mod scratch;
+pub mod socket;

@@ -1,0 +1,213 @@
+//! The drain as its connections hear of it: one flag to read, and a wake-up for those that sleep.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use sheave_lifecycle::drain::{DrainClock, DrainPlan};
+use sheave_lifecycle::time::Time;
+
+/// How urgent a drain is. Only ever rises.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Urgency {
+    /// There is no drain.
+    None = 0,
+    /// It has begun, and goes by its plan.
+    Planned = 1,
+    /// Whatever is left is to be reset now.
+    Forced = 2,
+}
+
+/// Starts a drain, and tells all connections. Cloned handles are the same drain.
+#[derive(Clone, Default, Debug)]
+pub struct Drain(Arc<Shared>);
+
+#[derive(Default, Debug)]
+struct Shared {
+    urgency: AtomicU8,
+    clock: OnceLock<DrainClock>,
+    sleepers: Mutex<Sleepers>,
+}
+
+/// The wakers of those who wait, in slots that are used again.
+#[derive(Default, Debug)]
+struct Sleepers {
+    slots: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Drain {
+    /// Begins the drain. A second call changes nothing.
+    pub fn start(&self, plan: DrainPlan, now: Time) {
+        self.0.clock.get_or_init(|| DrainClock::start(plan, now));
+        self.raise(Urgency::Planned);
+    }
+
+    /// Ends the drain's patience: what is left is reset. Begins it first where it has not begun.
+    pub fn force(&self, now: Time) {
+        self.0.clock.get_or_init(|| DrainClock::start(DrainPlan::default(), now));
+        self.raise(Urgency::Forced);
+    }
+
+    /// How urgent it is. One relaxed load: cheap enough for every poll.
+    pub fn urgency(&self) -> Urgency {
+        match self.0.urgency.load(Ordering::Acquire) {
+            0 => Urgency::None,
+            1 => Urgency::Planned,
+            _ => Urgency::Forced,
+        }
+    }
+
+    /// Whether it has begun.
+    pub fn is_draining(&self) -> bool {
+        self.urgency() != Urgency::None
+    }
+
+    /// The moments of the drain, once it has begun.
+    pub fn clock(&self) -> Option<DrainClock> {
+        self.0.clock.get().copied()
+    }
+
+    /// The moment in which what is left is reset, once the drain has begun: now, if it is forced.
+    pub fn forcing_at(&self) -> Option<Time> {
+        match self.urgency() {
+            Urgency::None => None,
+            Urgency::Planned => self.clock().map(|clock| clock.forcing_at()),
+            Urgency::Forced => Some(Time::ZERO),
+        }
+    }
+
+    /// A watch for one task.
+    pub fn watch(&self) -> DrainWatch {
+        DrainWatch { drain: self.clone(), seen: Urgency::None, slot: None, waker: None }
+    }
+
+    /// Waits until the drain has begun. Cancel safe.
+    pub async fn started(&self) {
+        let mut watch = self.watch();
+        std::future::poll_fn(|cx| watch.poll_raised(cx)).await;
+    }
+
+    /// Waits until the drain is forced. Cancel safe.
+    pub async fn forced(&self) {
+        let mut watch = self.watch();
+        std::future::poll_fn(|cx| {
+            while watch.poll_raised(cx).is_ready() {
+                if watch.seen == Urgency::Forced {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn raise(&self, to: Urgency) {
+        if self.0.urgency.fetch_max(to as u8, Ordering::AcqRel) >= to as u8 {
+            return;
+        }
+        let wakers: Vec<Waker> = {
+            let sleepers = self.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+            sleepers.slots.iter().flatten().cloned().collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Wakes one task when the drain begins, and when it is forced. Registers once for the task's life, not once per wait.
+#[derive(Debug)]
+pub struct DrainWatch {
+    drain: Drain,
+    seen: Urgency,
+    slot: Option<usize>,
+    waker: Option<Waker>,
+}
+
+impl DrainWatch {
+    /// The drain that is watched.
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Ready each time the urgency has risen since this was ready last.
+    pub fn poll_raised(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.register(cx);
+        let urgency = self.drain.urgency();
+        if urgency > self.seen {
+            self.seen = urgency;
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    /// Makes sure that the task is woken when the urgency rises.
+    pub fn register(&mut self, cx: &mut Context<'_>) {
+        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return;
+        }
+        let waker = cx.waker().clone();
+        let mut sleepers = self.drain.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = match self.slot.or_else(|| sleepers.free.pop()) {
+            Some(slot) => slot,
+            None => {
+                sleepers.slots.push(None);
+                sleepers.slots.len() - 1
+            }
+        };
+        if let Some(place) = sleepers.slots.get_mut(slot) {
+            *place = Some(waker.clone());
+        }
+        drop(sleepers);
+        self.slot = Some(slot);
+        self.waker = Some(waker);
+    }
+}
+
+impl Drop for DrainWatch {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let mut sleepers = self.drain.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        let waker = sleepers.slots.get_mut(slot).and_then(Option::take);
+        sleepers.free.push(slot);
+        drop(sleepers);
+        // A waker may own a task, whose drop may come back here: not under the lock.
+        drop(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn wakes_at_the_beginning_and_when_forced() {
+        let drain = Drain::default();
+        let other = drain.clone();
+        let task = tokio::spawn(async move {
+            let mut watch = other.watch();
+            poll_fn(|cx| watch.poll_raised(cx)).await;
+            let first = watch.drain().urgency();
+            poll_fn(|cx| watch.poll_raised(cx)).await;
+            (first, watch.drain().urgency())
+        });
+        tokio::task::yield_now().await;
+        drain.start(DrainPlan::default(), Time::ZERO);
+        drain.start(DrainPlan::default(), Time::from_micros(7));
+        tokio::task::yield_now().await;
+        drain.force(Time::ZERO);
+        assert_eq!(task.await.expect("does not panic"), (Urgency::Planned, Urgency::Forced));
+        assert_eq!(drain.clock(), Some(DrainClock::start(DrainPlan::default(), Time::ZERO)));
+        assert_eq!(drain.0.sleepers.lock().expect("not poisoned").free.len(), 1, "the slot is given back");
+    }
+
+    #[tokio::test]
+    async fn who_comes_late_is_told_at_once() {
+        let drain = Drain::default();
+        drain.force(Time::ZERO);
+        drain.started().await;
+        drain.forced().await;
+    }
+}

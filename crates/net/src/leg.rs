@@ -1,0 +1,507 @@
+//! One socket driven for one machine: reads into it, writes for it, waits for its deadlines, and closes as it says.
+
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::{Deadline, Timer};
+use sheave_lifecycle::errno::{Errno, IoFault, Op};
+use sheave_lifecycle::machine::{Intent, Machine};
+use sheave_lifecycle::observe::{Closed, ConnectionId, Moved, Observer, Opened};
+use sheave_lifecycle::phase::{Phase, Side};
+use sheave_lifecycle::time::Time;
+use smallvec::SmallVec;
+use tokio::io::ReadBuf;
+
+use crate::alarm::Alarm;
+use crate::clock::Clock;
+use crate::drain::DrainWatch;
+use crate::scratch::{SCRATCH_BYTES, with_scratch};
+use crate::socket::Socket;
+
+/// Buffers that grew beyond this are given back as soon as they are empty.
+const KEPT_BUFFER_BYTES: usize = 4 * 1024;
+
+/// What every leg of a server or client shares.
+#[derive(Clone)]
+pub struct LegContext {
+    /// The process's clock.
+    pub clock: Clock,
+    /// Who is told.
+    pub observer: Arc<dyn Observer>,
+    /// How long a write may stand still while bytes are owed. Default: 30 s.
+    pub write_timeout: Duration,
+    /// How a lingering close ends.
+    pub linger: LingerPlan,
+}
+
+/// How long, and how much, a closing connection reads and discards so that the peer can read our last answer.
+/// RFC 9112 §9.6.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LingerPlan {
+    /// From our FIN to the close. Default: 5 s.
+    pub timeout: Duration,
+    /// Bytes that are discarded at most. Default: 1 MiB.
+    pub max_bytes: u64,
+}
+
+impl Default for LingerPlan {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(5), max_bytes: 1024 * 1024 }
+    }
+}
+
+/// What a read brought.
+#[derive(Debug)]
+pub enum Received<T> {
+    /// Bytes, and what became of them.
+    Bytes(T),
+    /// The peer's FIN: nothing more will come.
+    End,
+}
+
+/// One side of an exchange: a socket, its machine, and the bytes between them.
+///
+/// Tells the observer of its birth, and of its end exactly once, however it ends; dropping it is one way.
+pub struct Leg<M: Machine, S: Socket> {
+    machine: M,
+    socket: S,
+    context: Arc<LegContext>,
+    /// Received and not yet understood: pipelined requests.
+    inbox: BytesMut,
+    /// Owed to the peer.
+    outbox: BytesMut,
+    has_ended: bool,
+    is_waiting: bool,
+    stalled_since: Option<Time>,
+    side: Side,
+    id: ConnectionId,
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    opened: Time,
+    bytes_in: u64,
+    bytes_out: u64,
+    end: Option<(CloseReason, Phase)>,
+}
+
+impl<M: Machine, S: Socket> Leg<M, S> {
+    /// Takes a connected socket into care.
+    pub fn open(machine: M, socket: S, side: Side, context: Arc<LegContext>, now: Time) -> Self {
+        static NEXT: [AtomicU64; 2] = [AtomicU64::new(1), AtomicU64::new(1)];
+        let id = ConnectionId(NEXT[side as usize].fetch_add(1, Ordering::Relaxed));
+        let (peer, local) = (socket.peer(), socket.local());
+        context.observer.opened(&Opened { side, id, peer, local, at: now });
+        Self {
+            machine,
+            socket,
+            context,
+            inbox: BytesMut::new(),
+            outbox: BytesMut::new(),
+            has_ended: false,
+            is_waiting: false,
+            stalled_since: None,
+            side,
+            id,
+            peer,
+            local,
+            opened: now,
+            bytes_in: 0,
+            bytes_out: 0,
+            end: None,
+        }
+    }
+
+    /// The protocol's state.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The protocol's state, and the buffer for bytes that it wants written.
+    pub fn machine_and_outbox(&mut self) -> (&mut M, &mut BytesMut) {
+        (&mut self.machine, &mut self.outbox)
+    }
+
+    /// The protocol's state.
+    pub fn machine_mut(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// The connection's number.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Our end.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// When the connection came to be.
+    pub fn opened(&self) -> Time {
+        self.opened
+    }
+
+    /// What it shares with its like.
+    pub fn context(&self) -> &Arc<LegContext> {
+        &self.context
+    }
+
+    /// The socket, for questions to the kernel.
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// Whether bytes are here that the machine has not taken.
+    pub fn has_unread(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Whether bytes are owed to the peer.
+    pub fn has_unsent(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Bytes that were written to the socket.
+    pub fn bytes_out(&self) -> u64 {
+        self.bytes_out
+    }
+
+    /// Bytes that were read from the socket.
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in
+    }
+
+    /// Reads once, unless bytes are left over from before, and shows `take` what is there.
+    ///
+    /// `take` moves the front of the slice past what it took. What it leaves is kept, and shown first next time.
+    ///
+    /// # Errors
+    /// What the kernel said; the connection is of no more use for reading.
+    pub fn poll_receive<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        take: impl FnOnce(&mut M, &mut &[u8]) -> T,
+    ) -> Poll<Result<Received<T>, IoFault>> {
+        if !self.inbox.is_empty() {
+            let mut rest = &self.inbox[..];
+            let taken = take(&mut self.machine, &mut rest);
+            let left = rest.len();
+            if left == 0 {
+                empty(&mut self.inbox);
+            } else {
+                self.inbox.advance(self.inbox.len() - left);
+            }
+            return Poll::Ready(Ok(Received::Bytes(taken)));
+        }
+        if self.has_ended {
+            return Poll::Ready(Ok(Received::End));
+        }
+        with_scratch(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+                Poll::Pending => {
+                    self.begin_waiting(now);
+                    Poll::Pending
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(IoFault::new(Op::Read, &error))),
+                Poll::Ready(Ok(())) => {
+                    let mut rest = buffer.filled();
+                    self.note_received(rest.len(), now);
+                    if rest.is_empty() {
+                        return Poll::Ready(Ok(Received::End));
+                    }
+                    let taken = take(&mut self.machine, &mut rest);
+                    self.inbox.extend_from_slice(rest);
+                    Poll::Ready(Ok(Received::Bytes(taken)))
+                }
+            }
+        })
+    }
+
+    /// Reads ahead while the machine can take nothing: sees the peer's end, and keeps what it sends up to a bound.
+    ///
+    /// Ready when the peer has sent FIN; pending otherwise, also when the bound is reached.
+    ///
+    /// # Errors
+    /// What the kernel said; the peer is gone.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), IoFault>> {
+        while !self.has_ended {
+            if self.inbox.len() >= SCRATCH_BYTES {
+                return Poll::Pending;
+            }
+            let read = with_scratch(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                Pin::new(&mut self.socket).poll_read(cx, &mut buffer).map_ok(|()| {
+                    self.inbox.extend_from_slice(buffer.filled());
+                    buffer.filled().len()
+                })
+            });
+            match read {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(IoFault::new(Op::Read, &error))),
+                Poll::Ready(Ok(len)) => self.note_received(len, now),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn begin_waiting(&mut self, now: Time) {
+        if !self.is_waiting {
+            self.is_waiting = true;
+            self.machine.progressed(now);
+        }
+    }
+
+    fn note_received(&mut self, len: usize, now: Time) {
+        self.has_ended = len == 0;
+        self.bytes_in += len as u64;
+        self.machine.progressed(now);
+    }
+
+    /// The driver stops waiting for the peer's bytes, because it could not pass them on. The peer's time stands still.
+    pub fn rest(&mut self) {
+        self.is_waiting = false;
+    }
+
+    /// Writes what is owed and then `parts`, in order. What the kernel does not take is owed from here on.
+    ///
+    /// # Errors
+    /// What the kernel said; nothing more can be written. What was owed is forgotten.
+    pub fn write(&mut self, cx: &mut Context<'_>, now: Time, parts: &[&[u8]]) -> Result<(), IoFault> {
+        let owed = self.outbox.len();
+        let total = owed + parts.iter().map(|part| part.len()).sum::<usize>();
+        if total == 0 {
+            return Ok(());
+        }
+        let mut written = 0;
+        let fault = {
+            let mut slices: SmallVec<[IoSlice<'_>; 20]> = SmallVec::new();
+            slices.push(IoSlice::new(&self.outbox));
+            slices.extend(parts.iter().map(|part| IoSlice::new(part)));
+            let mut slices = &mut slices[..];
+            IoSlice::advance_slices(&mut slices, 0);
+            loop {
+                match Pin::new(&mut self.socket).poll_write_vectored(cx, slices) {
+                    Poll::Ready(Ok(0)) => break Some(IoFault { op: Op::Write, errno: Errno::EPIPE }),
+                    Poll::Ready(Ok(len)) => {
+                        written += len;
+                        self.stalled_since = None;
+                        if written == total {
+                            break None;
+                        }
+                        IoSlice::advance_slices(&mut slices, len);
+                    }
+                    Poll::Pending => {
+                        self.stalled_since.get_or_insert(now);
+                        break None;
+                    }
+                    Poll::Ready(Err(error)) => break Some(IoFault::new(Op::Write, &error)),
+                }
+            }
+        };
+        self.bytes_out += written as u64;
+        if let Some(fault) = fault {
+            self.outbox = BytesMut::new();
+            self.stalled_since = None;
+            return Err(fault);
+        }
+        if written < owed {
+            self.outbox.advance(written);
+        } else {
+            empty(&mut self.outbox);
+        }
+        let mut skip = written.saturating_sub(owed);
+        for part in parts {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            self.outbox.extend_from_slice(&part[skipped..]);
+        }
+        Ok(())
+    }
+
+    /// Ready when nothing is owed any more.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), IoFault>> {
+        if self.outbox.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Err(fault) = self.write(cx, now, &[]) {
+            return Poll::Ready(Err(fault));
+        }
+        if self.outbox.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// The next deadline: the machine's, or that of a write which stands still.
+    pub fn deadline(&self) -> Option<Deadline> {
+        let write = self
+            .stalled_since
+            .map(|since| Deadline { at: since.after(self.context.write_timeout), timer: Timer::Write });
+        Deadline::earlier(self.machine.deadline(self.is_waiting), write)
+    }
+
+    /// Gives back all buffers that are empty. An idle connection owns none.
+    pub fn release_buffers(&mut self) {
+        if self.inbox.is_empty() {
+            self.inbox = BytesMut::new();
+        }
+        if self.outbox.is_empty() {
+            self.outbox = BytesMut::new();
+        }
+    }
+
+    /// Tells the observer where the connection stands.
+    pub fn tell_moved(&self) {
+        self.context.observer.moved(&Moved {
+            side: self.side,
+            id: self.id,
+            phase: self.machine.phase(),
+            exchanges: self.machine.exchanges(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        });
+    }
+
+    /// Closes as the machine intends: writes what is owed, lingers if it should, and tells the observer the reason.
+    ///
+    /// # Cancel safety
+    /// Dropped in between, the connection is closed and counted with the machine's reason.
+    pub async fn close(mut self, alarm: &mut Alarm, watch: &mut DrainWatch) {
+        let intent = self.machine.intent();
+        match intent {
+            Intent::Continue => self.note_end(CloseReason::Bug("closed-without-reason")),
+            Intent::Abort(reason) => {
+                self.note_end(reason);
+                self.socket.set_abortive_close();
+            }
+            Intent::Close(reason) | Intent::Linger(reason) => {
+                let flushed = poll_fn(|cx| self.poll_farewell(cx, alarm, watch)).await;
+                let is_lingering = matches!(intent, Intent::Linger(_)) || !self.inbox.is_empty();
+                match flushed {
+                    Err(worse) => {
+                        self.note_end(worse);
+                        self.socket.set_abortive_close();
+                    }
+                    Ok(()) if is_lingering && !self.has_ended => {
+                        self.note_end(reason);
+                        self.linger(alarm, watch).await;
+                    }
+                    Ok(()) => self.note_end(reason),
+                }
+            }
+        }
+    }
+
+    /// Closes at once, as far as that goes without waiting: for connections on which nothing is owed.
+    pub fn close_now(mut self) {
+        match self.machine.intent() {
+            Intent::Continue => self.note_end(CloseReason::Bug("closed-without-reason")),
+            Intent::Abort(reason) => {
+                self.note_end(reason);
+                self.socket.set_abortive_close();
+            }
+            Intent::Close(reason) | Intent::Linger(reason) => self.note_end(reason),
+        }
+    }
+
+    fn note_end(&mut self, reason: CloseReason) {
+        self.end.get_or_insert((reason, self.machine.phase()));
+    }
+
+    /// Writes what is owed, for as long as that may take.
+    fn poll_farewell(
+        &mut self,
+        cx: &mut Context<'_>,
+        alarm: &mut Alarm,
+        watch: &mut DrainWatch,
+    ) -> Poll<Result<(), CloseReason>> {
+        let now = self.context.clock.now();
+        if let Poll::Ready(flushed) = self.poll_flush(cx, now) {
+            return Poll::Ready(flushed.map_err(CloseReason::from_fault));
+        }
+        watch.register(cx);
+        let forcing = watch.drain().forcing_at().map(|at| Deadline { at, timer: Timer::Drain });
+        let stalled = self
+            .stalled_since
+            .map(|since| Deadline { at: since.after(self.context.write_timeout), timer: Timer::Write });
+        let Some(next) = Deadline::earlier(stalled, forcing) else { return Poll::Pending };
+        alarm.poll(cx, self.context.clock, now, Some(next.at)).map(|()| {
+            Err(match next.timer {
+                Timer::Drain => CloseReason::DrainForced,
+                timer => CloseReason::TimedOut(timer),
+            })
+        })
+    }
+
+    /// RFC 9112 §9.6: shut our side, then read and discard, so that an RST cannot destroy what the peer has not read.
+    async fn linger(&mut self, alarm: &mut Alarm, watch: &mut DrainWatch) {
+        if self.socket.shutdown_write().is_err() {
+            return; // ENOTCONN: the peer is gone already.
+        }
+        self.inbox = BytesMut::new();
+        let plan = self.context.linger;
+        let clock = self.context.clock;
+        let until = clock.now().after(plan.timeout);
+        let mut discarded = 0;
+        poll_fn(|cx| {
+            let now = clock.now();
+            loop {
+                let before = self.bytes_in;
+                let read = self.poll_receive(cx, now, |_, bytes| *bytes = &[]);
+                discarded += self.bytes_in - before;
+                match read {
+                    Poll::Ready(Ok(Received::Bytes(()))) if discarded < plan.max_bytes => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => break,
+                }
+            }
+            watch.register(cx);
+            let until = watch.drain().forcing_at().map_or(until, |forcing| forcing.min(until));
+            alarm.poll(cx, clock, now, Some(until))
+        })
+        .await;
+    }
+}
+
+/// Empties a buffer; gives its memory back if it had grown large.
+fn empty(buffer: &mut BytesMut) {
+    if buffer.capacity() > KEPT_BUFFER_BYTES {
+        *buffer = BytesMut::new();
+    } else {
+        buffer.clear();
+    }
+}
+
+impl<M: Machine, S: Socket> Drop for Leg<M, S> {
+    fn drop(&mut self) {
+        let phase = self.machine.phase();
+        let (reason, phase) =
+            self.end.unwrap_or_else(|| (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), phase));
+        let now = self.context.clock.now();
+        self.context.observer.closed(&Closed {
+            side: self.side,
+            id: self.id,
+            peer: self.peer,
+            reason,
+            phase,
+            age: now.since(self.opened),
+            exchanges: self.machine.exchanges(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        });
+    }
+}

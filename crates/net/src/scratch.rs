@@ -1,0 +1,28 @@
+//! The thread's receive buffer: bytes live here between the read from one socket and the write to another.
+
+use std::cell::RefCell;
+
+/// How much one read can take: 64 KiB.
+///
+/// Large enough that the cost of a large body is the kernel's; smaller ones (16 KiB) doubled it.
+pub const SCRATCH_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends the thread's buffer to `use_it`.
+///
+/// The buffer belongs to the thread and not to a connection, so an idle connection owns none. A call from within a call
+/// gets a buffer of its own, for that call.
+pub fn with_scratch<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut buffer) => {
+            if buffer.is_empty() {
+                buffer.resize(SCRATCH_BYTES, 0);
+            }
+            use_it(&mut buffer)
+        }
+        Err(_) => use_it(&mut vec![0; SCRATCH_BYTES]),
+    })
+}
