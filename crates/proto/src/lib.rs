@@ -1,1 +1,18 @@
 //! HTTP/1 as a sans-IO engine, both roles.
+
+pub mod body;
+pub mod date;
+pub mod error;
+pub mod fields;
+pub mod framing;
+mod grammar;
+pub mod head;
+mod header_map;
+pub mod hop;
+pub mod known;
+pub mod limits;
+pub mod list;
+pub mod read_head;
+pub mod target;
+pub mod version;
+pub mod write_head;

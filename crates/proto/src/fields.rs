@@ -1,0 +1,334 @@
+//! Header lines as they came: order, case and bytes kept, known names tagged.
+
+use std::fmt;
+
+use bytes::BytesMut;
+use http::HeaderValue;
+
+use crate::error::InvalidField;
+use crate::grammar::{is_text, is_token, trim};
+use crate::known::Known;
+use crate::list::Members;
+
+/// The field lines of a head or a trailer section.
+///
+/// Two allocations hold all of it: the bytes and the index of lines. A parsed head moves or copies its bytes once.
+/// Whatever stands in it can be written: names are tokens and values hold no CR, LF, NUL or other control byte but HTAB
+/// (RFC 9110 §5.1, §5.5). Values may hold bytes over 0x7F (obs-text). Blanks around a value are no part of it.
+///
+/// Lines that are removed or replaced leave their bytes behind until the whole is dropped.
+#[derive(Clone, Default)]
+pub struct Fields {
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+}
+
+/// One line's place in the bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    /// Where the name begins.
+    pub(crate) start: u32,
+    /// The value's length.
+    pub(crate) value_len: u32,
+    /// The name's length.
+    pub(crate) name_len: u16,
+    /// From the name's end to the value's begin: the colon and the blanks.
+    pub(crate) gap: u16,
+    /// The name, if it is a known one.
+    pub(crate) known: Option<Known>,
+    /// Whether the line stands in the bytes exactly as we would write it: `name: value CRLF`.
+    pub(crate) plain: bool,
+}
+
+/// One field line.
+#[derive(Clone, Copy)]
+pub struct Field<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    known: Option<Known>,
+}
+
+impl Fields {
+    /// No lines, and no memory.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: Vec::new(), lines: Vec::new() }
+    }
+
+    /// No lines, and memory for so many, whose text has so many bytes together.
+    #[must_use]
+    pub fn with_capacity(lines: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines) }
+    }
+
+    /// The lines that a parser has checked; `lines` point into `bytes`.
+    pub(crate) const fn from_parsed(bytes: Vec<u8>, lines: Vec<Line>) -> Self {
+        Self { bytes, lines }
+    }
+
+    /// How many lines there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// True without a line.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Removes every line and keeps the memory.
+    pub fn clear(&mut self) {
+        self.lines.clear();
+        self.bytes.clear();
+    }
+
+    /// The lines in their order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Field<'_>> + ExactSizeIterator + Clone {
+        self.lines.iter().map(|line| line.of(&self.bytes))
+    }
+
+    /// The value of the first line of this name.
+    #[must_use]
+    pub fn get(&self, name: Known) -> Option<&[u8]> {
+        self.get_all(name).next()
+    }
+
+    /// The value of the first line of this name, if it is UTF-8.
+    #[must_use]
+    pub fn get_str(&self, name: Known) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// The values of all lines of this name, in their order.
+    pub fn get_all(&self, name: Known) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
+        self.lines.iter().filter(move |line| line.known == Some(name)).map(|line| line.of(&self.bytes).value)
+    }
+
+    /// The value of the first line of this name, in any case. For known names [`get`](Self::get) is quicker.
+    #[must_use]
+    pub fn get_named(&self, name: &str) -> Option<&[u8]> {
+        let wanted = name.as_bytes();
+        let known = Known::from_bytes(wanted);
+        self.iter().find(|field| field.is(known, wanted)).map(|field| field.value)
+    }
+
+    /// True when a line of this name exists.
+    #[must_use]
+    pub fn contains(&self, name: Known) -> bool {
+        self.lines.iter().any(|line| line.known == Some(name))
+    }
+
+    /// How many lines of this name there are.
+    #[must_use]
+    pub fn count(&self, name: Known) -> usize {
+        self.lines.iter().filter(|line| line.known == Some(name)).count()
+    }
+
+    /// Appends a line. Blanks around the value are left out.
+    ///
+    /// # Errors
+    /// [`InvalidField::Value`] when the value cannot be sent; nothing is changed then.
+    pub fn push(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
+        let line = self.store(name.as_str().as_bytes(), checked_value(value)?, Some(name))?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Appends a line under any name, in the spelling given.
+    ///
+    /// # Errors
+    /// [`InvalidField`] when the name is no token or the value cannot be sent; nothing is changed then.
+    pub fn push_named(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidField> {
+        let name = name.as_bytes();
+        if !is_token(name) {
+            return Err(InvalidField::Name);
+        }
+        let line = self.store(name, checked_value(value)?, Known::from_bytes(name))?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Appends a line whose value is valid by its type.
+    ///
+    /// # Panics
+    /// When all lines together exceed 4 GiB.
+    pub fn push_value(&mut self, name: Known, value: &HeaderValue) {
+        self.push(name, value.as_bytes()).expect("a HeaderValue holds no byte that cannot be sent");
+    }
+
+    /// Puts this value in the place of the first line of this name and removes the others; appends it if there is none.
+    ///
+    /// # Errors
+    /// [`InvalidField::Value`] when the value cannot be sent; nothing is changed then.
+    pub fn set(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
+        let line = self.store(name.as_str().as_bytes(), checked_value(value)?, Some(name))?;
+        match self.lines.iter().position(|line| line.known == Some(name)) {
+            None => self.lines.push(line),
+            Some(first) => {
+                self.lines[first] = line;
+                let mut at = 0;
+                self.lines.retain(|line| {
+                    at += 1;
+                    at - 1 <= first || line.known != Some(name)
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes every line of this name and says how many there were.
+    pub fn remove(&mut self, name: Known) -> usize {
+        let before = self.lines.len();
+        self.lines.retain(|line| line.known != Some(name));
+        before - self.lines.len()
+    }
+
+    /// Removes every line of this name, in any case, and says how many there were.
+    pub fn remove_named(&mut self, name: &str) -> usize {
+        let wanted = name.as_bytes();
+        let known = Known::from_bytes(wanted);
+        let before = self.lines.len();
+        self.retain(|field| !field.is(known, wanted));
+        before - self.lines.len()
+    }
+
+    /// Keeps the lines for which `keep` says true, in their order.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        let bytes = &self.bytes;
+        self.lines.retain(|line| keep(line.of(bytes)));
+    }
+
+    /// The members of all lines of this name, taken as one comma-separated list (RFC 9110 §5.6.1): blanks trimmed, empty
+    /// ones left out, commas within quotes respected.
+    pub fn list(&self, name: Known) -> impl Iterator<Item = &[u8]> + Clone {
+        self.get_all(name).flat_map(Members::new)
+    }
+
+    /// True when a line of this name lists the token, in any case.
+    #[must_use]
+    pub fn has_token(&self, name: Known, token: &str) -> bool {
+        self.list(name).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// Writes the lines for which `keep` says true, each as `name: value CRLF`.
+    ///
+    /// Lines that came exactly so, one after the other, are copied together.
+    pub(crate) fn write_to(&self, out: &mut BytesMut, mut keep: impl FnMut(Option<Known>) -> bool) {
+        let mut run = 0..0;
+        for line in self.lines.iter().filter(|line| keep(line.known)) {
+            let start = line.start as usize;
+            if line.plain {
+                let end = start + line.name_len as usize + 2 + line.value_len as usize + 2;
+                if start == run.end {
+                    run.end = end;
+                    continue;
+                }
+                out.extend_from_slice(&self.bytes[run]);
+                run = start..end;
+                continue;
+            }
+            out.extend_from_slice(&self.bytes[run]);
+            run = 0..0;
+            let field = line.of(&self.bytes);
+            out.extend_from_slice(field.name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(field.value);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(&self.bytes[run]);
+    }
+
+    /// Appends the bytes of a checked line, as we would write it, and says where they stand.
+    fn store(&mut self, name: &[u8], value: &[u8], known: Option<Known>) -> Result<Line, InvalidField> {
+        let line = Line {
+            start: u32::try_from(self.bytes.len()).map_err(|_| InvalidField::Value)?,
+            name_len: u16::try_from(name.len()).map_err(|_| InvalidField::Name)?,
+            gap: 2,
+            value_len: u32::try_from(value.len()).map_err(|_| InvalidField::Value)?,
+            known,
+            plain: true,
+        };
+        self.bytes.reserve(name.len() + value.len() + 4);
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+        Ok(line)
+    }
+}
+
+/// The value without the blanks around it, if it can be sent.
+fn checked_value(value: &[u8]) -> Result<&[u8], InvalidField> {
+    if is_text(value) { Ok(trim(value)) } else { Err(InvalidField::Value) }
+}
+
+impl Line {
+    fn of<'a>(&self, bytes: &'a [u8]) -> Field<'a> {
+        let name = self.start as usize;
+        let name_end = name + self.name_len as usize;
+        let value = name_end + self.gap as usize;
+        Field { name: &bytes[name..name_end], value: &bytes[value..value + self.value_len as usize], known: self.known }
+    }
+}
+
+impl<'a> Field<'a> {
+    /// The name as it came or was pushed.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        std::str::from_utf8(self.name).expect("field names are tokens")
+    }
+
+    /// The value without the blanks around it. It may hold bytes over 0x7F (obs-text).
+    #[must_use]
+    pub const fn value(&self) -> &'a [u8] {
+        self.value
+    }
+
+    /// The name's tag, if it is a known one.
+    #[must_use]
+    pub const fn known(&self) -> Option<Known> {
+        self.known
+    }
+
+    /// True when the name is `name`, in any case; `known` is what `name` is known as.
+    fn is(&self, known: Option<Known>, name: &[u8]) -> bool {
+        self.known == known && (known.is_some() || self.name.eq_ignore_ascii_case(name))
+    }
+
+    /// True when the name is `name`, in any case.
+    #[must_use]
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+/// Equal when the same lines stand in the same order, names and values byte for byte.
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().map(|field| (field.name, field.value)).eq(other.iter().map(|field| (field.name, field.value)))
+    }
+}
+
+impl Eq for Fields {}
+
+/// Shows the lines, but no credentials: those of Authorization, Cookie and their kin read `(hidden)`.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        f.write_str(": ")?;
+        match self.known {
+            Some(Known::Authorization | Known::ProxyAuthorization | Known::Cookie | Known::SetCookie) => {
+                f.write_str("(hidden)")
+            }
+            _ => write!(f, "{}", self.value.escape_ascii()),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The heads of both kinds of message: start line and fields.
+
+use http::{Method, StatusCode};
+use smallvec::SmallVec;
+
+use crate::error::{InvalidField, ProtocolError};
+use crate::fields::Fields;
+use crate::grammar::is_text;
+use crate::known::Known;
+use crate::target::{Target, TargetForm};
+use crate::version::Version;
+
+/// A request's start line and fields. The target is checked and fits the method (RFC 9112 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    method: Method,
+    target: Target,
+    version: Version,
+    fields: Fields,
+}
+
+impl RequestHead {
+    /// A head of HTTP/1.1 without fields. A Host is needed before it can be written.
+    ///
+    /// # Errors
+    /// [`ProtocolError::InvalidTarget`] or [`ProtocolError::TargetFormMismatch`], as for a target that was received.
+    pub fn new(method: Method, target: &str) -> Result<Self, ProtocolError> {
+        let target = Target::parse(&method, target.as_bytes())?;
+        Ok(Self { method, target, version: Version::Http11, fields: Fields::new() })
+    }
+
+    pub(crate) const fn from_parsed(method: Method, target: Target, version: Version, fields: Fields) -> Self {
+        Self { method, target, version, fields }
+    }
+
+    /// The method, in the case in which it came (RFC 9110 §9.1: methods are case-sensitive).
+    #[must_use]
+    pub const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The sender's version; what we write says 1.1 whatever stands here.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The request target, byte for byte as it came.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.target.as_str()
+    }
+
+    /// The target's form.
+    #[must_use]
+    pub const fn form(&self) -> TargetForm {
+        self.target.form()
+    }
+
+    /// The target as an origin server expects it (RFC 9112 §3.2.1, §3.2.4): path and query of an absolute form, `/` for
+    /// an empty path, `*` for OPTIONS without a path. CONNECT has no path: there it is the target as it came.
+    #[must_use]
+    pub fn path_and_query(&self) -> &str {
+        self.target.path_and_query()
+    }
+
+    /// The authority that the request is for: the target's, else Host's.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.target.authority().or_else(|| self.fields.get_str(Known::Host))
+    }
+
+    /// The fields.
+    #[must_use]
+    pub const fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// The fields, to edit.
+    pub const fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
+    /// Puts another target in place. Host is not changed.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new); nothing is changed then.
+    pub fn set_target(&mut self, target: &str) -> Result<(), ProtocolError> {
+        self.target = Target::parse(&self.method, target.as_bytes())?;
+        Ok(())
+    }
+
+    /// The fields alone.
+    #[must_use]
+    pub fn into_fields(self) -> Fields {
+        self.fields
+    }
+}
+
+/// A response's status line and fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    status: StatusCode,
+    version: Version,
+    reason: Reason,
+    fields: Fields,
+}
+
+/// Reasons up to this length need no allocation: the registry's longest has 31 bytes.
+pub(crate) type Reason = SmallVec<[u8; 32]>;
+
+impl ResponseHead {
+    /// A head of HTTP/1.1 without fields, with the registry's reason for the status, if it has one.
+    #[must_use]
+    pub fn new(status: StatusCode) -> Self {
+        let reason = Reason::from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+        Self { status, version: Version::Http11, reason, fields: Fields::new() }
+    }
+
+    pub(crate) const fn from_parsed(status: StatusCode, version: Version, reason: Reason, fields: Fields) -> Self {
+        Self { status, version, reason, fields }
+    }
+
+    /// The status: 100 to 599 when it was received.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The sender's version; what we write says 1.1 whatever stands here.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The reason phrase, byte for byte; empty if there is none. It means nothing (RFC 9112 §4).
+    #[must_use]
+    pub fn reason(&self) -> &[u8] {
+        &self.reason
+    }
+
+    /// Puts another reason phrase in place.
+    ///
+    /// # Errors
+    /// [`InvalidField::Value`] when it holds CR, LF, NUL or another control byte; nothing is changed then.
+    pub fn set_reason(&mut self, reason: &[u8]) -> Result<(), InvalidField> {
+        if !is_text(reason) {
+            return Err(InvalidField::Value);
+        }
+        self.reason = Reason::from_slice(reason);
+        Ok(())
+    }
+
+    /// The fields.
+    #[must_use]
+    pub const fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// The fields, to edit.
+    pub const fn fields_mut(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
+    /// The fields alone.
+    #[must_use]
+    pub fn into_fields(self) -> Fields {
+        self.fields
+    }
+}

@@ -1,0 +1,43 @@
+//! Fields from and to `http::HeaderMap`, duplicates kept.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue, MaxSizeReached};
+
+use crate::error::InvalidField;
+use crate::fields::Fields;
+
+/// Names become lower case and lines of one name move together; the order among those is kept. Fails only beyond the
+/// map's own bound of 32,768 names.
+impl TryFrom<&Fields> for HeaderMap {
+    type Error = MaxSizeReached;
+
+    fn try_from(fields: &Fields) -> Result<Self, MaxSizeReached> {
+        let mut map = Self::try_with_capacity(fields.len())?;
+        for field in fields.iter() {
+            let name = match field.known() {
+                Some(known) => known.header_name(),
+                None => HeaderName::from_bytes(field.name().as_bytes()).expect("field names are tokens"),
+            };
+            let value = HeaderValue::from_bytes(field.value()).expect("field values can be sent");
+            map.try_append(name, value)?;
+        }
+        Ok(map)
+    }
+}
+
+/// Known names get the registry's spelling, others stay lower case. Fails with [`InvalidField::Name`] on the one byte,
+/// `"`, that a [`HeaderName`] read from HTTP/2 may hold and a token may not.
+impl TryFrom<&HeaderMap> for Fields {
+    type Error = InvalidField;
+
+    fn try_from(map: &HeaderMap) -> Result<Self, InvalidField> {
+        let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let mut fields = Self::with_capacity(map.len(), bytes);
+        for (name, value) in map {
+            match crate::known::Known::from_bytes(name.as_str().as_bytes()) {
+                Some(known) => fields.push(known, value.as_bytes())?,
+                None => fields.push_named(name.as_str(), value.as_bytes())?,
+            }
+        }
+        Ok(fields)
+    }
+}

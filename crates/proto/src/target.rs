@@ -1,0 +1,217 @@
+//! The four forms of a request target, and the authority within two of them and within Host.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::ops::Range;
+
+use http::Method;
+use smallvec::SmallVec;
+
+use crate::error::ProtocolError;
+use crate::grammar::is_target;
+
+/// The form of a request target (RFC 9112 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TargetForm {
+    /// `/path?query`
+    Origin,
+    /// `http://authority/path?query`
+    Absolute,
+    /// `host:port`, with CONNECT only
+    Authority,
+    /// `*`, with OPTIONS only
+    Asterisk,
+}
+
+/// A checked `uri-host [":" port]` (RFC 9110 §7.2), as Host and request targets hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Authority<'a> {
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    /// Reads an authority: a registered name, an IPv4 address or an IPv6 address in brackets, then at most one colon and
+    /// a port of up to five digits, 65535 at most. An empty port (`a:`) is none (RFC 3986 §3.2.3).
+    ///
+    /// `None` for anything else: no userinfo, no empty host, no blank, no zone, no `IPvFuture`, no byte that RFC 3986
+    /// keeps out of a registered name.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (host, rest) = if text.starts_with('[') {
+            let (host, rest) = text.split_at(text.find(']')? + 1);
+            host[1..host.len() - 1].parse::<Ipv6Addr>().ok()?;
+            (host, rest)
+        } else {
+            let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+            if !is_registered_name(host.as_bytes()) {
+                return None;
+            }
+            (host, rest)
+        };
+        let port = match rest.strip_prefix(':') {
+            None if rest.is_empty() => None,
+            None => return None,
+            Some("") => None,
+            Some(digits) if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
+            Some(_) => return None,
+        };
+        Some(Self { host, port })
+    }
+
+    /// The host as it came; an IPv6 address with its brackets.
+    #[must_use]
+    pub const fn host(&self) -> &'a str {
+        self.host
+    }
+
+    /// The port, if one was given.
+    #[must_use]
+    pub const fn port(&self) -> Option<u16> {
+        self.port
+    }
+}
+
+/// RFC 3986 §3.2.2: unreserved, sub-delims and percent-encoded bytes; here at least one of them.
+fn is_registered_name(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let [byte, after @ ..] = rest {
+        rest = match (*byte, after) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
+            (byte, after) if is_name_byte(byte) => after,
+            _ => return false,
+        };
+    }
+    !bytes.is_empty()
+}
+
+const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
+}
+
+/// A checked request target, byte for byte, with the places of its parts.
+#[derive(Clone)]
+pub(crate) struct Target {
+    /// The target; behind it, for an absolute form without a path, the path that is written upstream.
+    text: SmallVec<[u8; INLINE_BYTES]>,
+    /// The target's own length.
+    len: u32,
+    /// Where the path to write upstream begins. It reaches to the text's end.
+    path: u32,
+    authority: Range<u32>,
+    form: TargetForm,
+}
+
+/// Targets up to this length need no allocation of their own.
+const INLINE_BYTES: usize = 64;
+
+impl Target {
+    /// Reads a target. The form must fit the method.
+    pub(crate) fn parse(method: &Method, raw: &[u8]) -> Result<Self, ProtocolError> {
+        if raw.is_empty() || !is_target(raw) {
+            return Err(ProtocolError::InvalidTarget);
+        }
+        let len = u32::try_from(raw.len()).map_err(|_| ProtocolError::InvalidTarget)?;
+        let target = Self { text: SmallVec::from_slice(raw), len, path: 0, authority: 0..0, form: TargetForm::Origin };
+        // RFC 9112 §3.2.3: CONNECT takes a host with a port and nothing else, and no other method takes that.
+        if *method == Method::CONNECT {
+            return target.into_authority_form();
+        }
+        match raw {
+            [b'/', ..] => Ok(target),
+            b"*" if *method == Method::OPTIONS => Ok(Self { form: TargetForm::Asterisk, ..target }),
+            b"*" => Err(ProtocolError::TargetFormMismatch),
+            _ => target.into_absolute_form(*method == Method::OPTIONS),
+        }
+    }
+
+    fn into_authority_form(self) -> Result<Self, ProtocolError> {
+        if matches!(self.text[..], [b'/', ..] | [b'*']) {
+            return Err(ProtocolError::TargetFormMismatch);
+        }
+        match Authority::parse(&self.text) {
+            Some(authority) if authority.port().is_some() => {
+                Ok(Self { form: TargetForm::Authority, authority: 0..self.len, ..self })
+            }
+            _ => Err(ProtocolError::InvalidTarget),
+        }
+    }
+
+    fn into_absolute_form(mut self, is_options: bool) -> Result<Self, ProtocolError> {
+        // RFC 9110 §4.2: the schemes that HTTP serves. Another one is no request that we could answer.
+        let start = ["http://", "https://"]
+            .into_iter()
+            .find(|scheme| {
+                self.text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme.as_bytes()))
+            })
+            .ok_or(ProtocolError::InvalidTarget)?
+            .len();
+        let rest = &self.text[start..];
+        let authority_len = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+        Authority::parse(&rest[..authority_len]).ok_or(ProtocolError::InvalidTarget)?;
+        let end = start + authority_len;
+        let path = match rest.get(authority_len) {
+            Some(b'/') => end,
+            // RFC 9112 §3.2.1: an empty path is written as `/`; §3.2.4: for OPTIONS without a query as `*`.
+            missing => {
+                let query = rest[authority_len..].to_vec();
+                self.text.push(if missing.is_none() && is_options { b'*' } else { b'/' });
+                self.text.extend_from_slice(&query);
+                self.len as usize
+            }
+        };
+        let offset = |at: usize| u32::try_from(at).map_err(|_| ProtocolError::InvalidTarget);
+        Ok(Self { form: TargetForm::Absolute, authority: offset(start)?..offset(end)?, path: offset(path)?, ..self })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        text(&self.text[..self.len as usize])
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.len as usize]
+    }
+
+    pub(crate) const fn form(&self) -> TargetForm {
+        self.form
+    }
+
+    /// The authority, of an absolute or authority form.
+    pub(crate) fn authority(&self) -> Option<&str> {
+        match self.form {
+            TargetForm::Absolute | TargetForm::Authority => {
+                Some(text(&self.text[self.authority.start as usize..self.authority.end as usize]))
+            }
+            TargetForm::Origin | TargetForm::Asterisk => None,
+        }
+    }
+
+    pub(crate) fn path_and_query(&self) -> &str {
+        text(&self.text[self.path as usize..])
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("request targets are ASCII")
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        self.form == other.form && self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Target {}

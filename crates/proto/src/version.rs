@@ -1,0 +1,41 @@
+//! The two versions that are spoken in this syntax.
+
+use std::fmt;
+
+/// The version of a message, as it is acted upon.
+///
+/// A peer of HTTP/1.2 to 1.9 is answered as one of HTTP/1.1 (RFC 9110 §2.5); what we write always says 1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// HTTP/1.0: no chunked coding, no 1xx responses, and connections close unless `keep-alive` is said.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+impl Version {
+    /// The version's number as it stands in Via: `1.0` or `1.1`.
+    #[must_use]
+    pub const fn number(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HTTP/")?;
+        f.write_str(self.number())
+    }
+}
+
+impl From<Version> for http::Version {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::Http10 => Self::HTTP_10,
+            Version::Http11 => Self::HTTP_11,
+        }
+    }
+}
