@@ -1,6 +1,8 @@
 //! HTTP/1 as a sans-IO engine, both roles.
 
 pub mod body;
+pub mod config;
+pub mod connection;
 pub mod date;
 pub mod error;
 pub mod fields;
@@ -11,8 +13,11 @@ mod header_map;
 pub mod hop;
 pub mod known;
 pub mod limits;
+mod lines;
 pub mod list;
 pub mod read_head;
+pub mod role;
+pub mod state;
 pub mod target;
 pub mod version;
 pub mod write_head;

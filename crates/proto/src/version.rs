@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::ProtocolError;
+
 /// The version of a message, as it is acted upon.
 ///
 /// A peer of HTTP/1.2 to 1.9 is answered as one of HTTP/1.1 (RFC 9110 §2.5); what we write always says 1.1.
@@ -14,6 +16,20 @@ pub enum Version {
 }
 
 impl Version {
+    /// Reads `HTTP/` in capitals and two digits with a dot between (RFC 9112 §2.3).
+    pub(crate) const fn parse(bytes: &[u8; 8]) -> Result<Self, ProtocolError> {
+        match bytes {
+            b"HTTP/1.1" => Ok(Self::Http11),
+            b"HTTP/1.0" => Ok(Self::Http10),
+            // RFC 9110 §2.5: a higher minor version is read as the highest that we know.
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(Self::Http11),
+            [b'H', b'T', b'T', b'P', b'/', major @ b'0'..=b'9', b'.', b'0'..=b'9'] => {
+                Err(ProtocolError::UnsupportedVersion { major: *major - b'0' })
+            }
+            _ => Err(ProtocolError::MalformedVersion),
+        }
+    }
+
     /// The version's number as it stands in Via: `1.0` or `1.1`.
     #[must_use]
     pub const fn number(self) -> &'static str {

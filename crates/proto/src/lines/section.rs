@@ -1,0 +1,199 @@
+//! Lines up to an empty one: a head behind its start line, or a trailer section.
+
+use memchr::memchr;
+
+use super::field_line;
+use super::scan::{At, Scan};
+use crate::error::ProtocolError;
+use crate::fields::{Fields, Line};
+
+/// What stands before the field lines.
+pub(crate) trait StartLine: Sized {
+    /// Where a scan of it begins.
+    const AT: At;
+
+    /// The start line of a section that has none.
+    fn absent() -> Option<Self> {
+        None
+    }
+
+    /// Reads the line, without its LF. When bytes in it are wrong, any error will do: the scan finds the right one.
+    fn parse(line: &[u8]) -> Result<Self, ProtocolError>;
+}
+
+/// A trailer section has no start line.
+impl StartLine for () {
+    const AT: At = At::Line;
+
+    fn absent() -> Option<Self> {
+        Some(())
+    }
+
+    fn parse(_: &[u8]) -> Result<Self, ProtocolError> {
+        Ok(())
+    }
+}
+
+/// How much a section may hold, and what is said when it is more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Bytes of the start line with its CRLF, and the refusal.
+    pub(crate) start_line: (usize, ProtocolError),
+    /// Bytes of all, and the refusal.
+    pub(crate) section: (usize, ProtocolError),
+    /// Field lines.
+    pub(crate) max_fields: usize,
+}
+
+/// A section of which not every byte has come. It remembers the lines that it has read, so that no byte is read again.
+#[derive(Debug)]
+pub(crate) struct Section<S> {
+    /// The bytes that have come, once it is known that not all have.
+    carry: Vec<u8>,
+    start_line: Option<S>,
+    lines: Vec<Line>,
+    /// Where the line begins that is not whole yet.
+    pos: usize,
+    /// What has come of that line.
+    scan: Scan,
+}
+
+/// Field lines for which room is made at once: few heads have more.
+const USUAL_LINES: usize = 16;
+
+/// Room behind a head's bytes for the fields that a proxy adds.
+const SPARE_BYTES: usize = 192;
+
+impl<S: StartLine> Section<S> {
+    /// Takes bytes off the front of `input` into the section in `slot`, or past it when all of it is in `input`. Never
+    /// takes a byte behind the section's end. Takes all and returns `None` when bytes are missing.
+    pub(crate) fn receive(
+        slot: &mut Option<Box<Self>>,
+        input: &mut &[u8],
+        bounds: &Bounds,
+    ) -> Result<Option<(S, Fields)>, ProtocolError> {
+        if let Some(section) = slot {
+            if !section.carry_on(input, bounds)? {
+                return Ok(None);
+            }
+            return Ok(slot.take().and_then(|section| section.into_parts(None)));
+        }
+        let mut section =
+            Self { carry: Vec::new(), start_line: S::absent(), lines: Vec::new(), pos: 0, scan: Scan::new(S::AT) };
+        if section.advance(input, bounds)? {
+            let (whole, rest) = input.split_at(section.pos);
+            *input = rest;
+            return Ok(section.into_parts(Some(whole)));
+        }
+        if !input.is_empty() {
+            section.carry = input.to_vec();
+            *input = &[];
+            *slot = Some(Box::new(section));
+        }
+        Ok(None)
+    }
+
+    /// Appends `input` to what has come, line by line, since only a line's end can be the section's end.
+    fn carry_on(&mut self, input: &mut &[u8], bounds: &Bounds) -> Result<bool, ProtocolError> {
+        while !input.is_empty() {
+            // One byte over the bound shows that it is exceeded; more would be copied for nothing.
+            let room = (bounds.section.0 + 1).saturating_sub(self.carry.len()).min(input.len());
+            let len = memchr(b'\n', &input[..room]).map_or(room, |at| at + 1);
+            let (now, rest) = input.split_at(len);
+            self.carry.extend_from_slice(now);
+            *input = rest;
+            let carry = std::mem::take(&mut self.carry);
+            let is_whole = self.advance(&carry, bounds);
+            self.carry = carry;
+            if is_whole? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the lines that are whole in `bytes`, which hold the section from its first byte. True at its end, which is
+    /// at `pos` then.
+    fn advance(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<bool, ProtocolError> {
+        if self.start_line.is_none() {
+            let bound = if bounds.start_line.0 < bounds.section.0 { bounds.start_line } else { bounds.section };
+            let Some(line) = self.whole_line(bytes, bound)? else { return Ok(false) };
+            match S::parse(line) {
+                Ok(start_line) => self.start_line = Some(start_line),
+                Err(refusal) => return Err(self.refusal(bytes, line.len()).unwrap_or(refusal)),
+            }
+            self.lines.reserve(USUAL_LINES);
+            self.next_line(line.len() + 1);
+        }
+        loop {
+            self.check_first_byte(bytes, bounds)?;
+            let Some(line) = self.whole_line(bytes, bounds.section)? else { return Ok(false) };
+            if *line == *b"\r" {
+                self.next_line(2);
+                return Ok(true);
+            }
+            match field_line::read(line, self.pos) {
+                Some(field) => self.lines.push(field),
+                None => {
+                    let refusal = self.refusal(bytes, line.len());
+                    return Err(refusal.unwrap_or(ProtocolError::InvalidFieldName { byte: line[0] }));
+                }
+            }
+            self.next_line(line.len() + 1);
+        }
+    }
+
+    /// The line at `pos` without its LF, if it is whole within the bound.
+    fn whole_line<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        (max_bytes, refusal): (usize, ProtocolError),
+    ) -> Result<Option<&'b [u8]>, ProtocolError> {
+        let line = &bytes[self.pos..bytes.len().min(max_bytes)];
+        if let Some(at) = memchr(b'\n', &line[self.scan.pos()..]) {
+            return Ok(Some(&line[..self.scan.pos() + at]));
+        }
+        self.scan.run(line)?;
+        if bytes.len() > max_bytes { Err(refusal) } else { Ok(None) }
+    }
+
+    /// What the first byte of a line tells. The scan looks at each byte of a line alone and cannot know it.
+    fn check_first_byte(&self, bytes: &[u8], bounds: &Bounds) -> Result<(), ProtocolError> {
+        match bytes.get(self.pos) {
+            // RFC 9112 §2.2: a blank before the first field line; §5.2: a folded line. Neither is dropped nor joined.
+            Some(b' ' | b'\t') if self.pos < bounds.section.0 => Err(match self.lines.is_empty() {
+                true => ProtocolError::IndentedFirstLine,
+                false => ProtocolError::ObsFold,
+            }),
+            Some(byte) if *byte != b'\r' && self.lines.len() >= bounds.max_fields && self.pos < bounds.section.0 => {
+                Err(ProtocolError::TooManyFields { limit: bounds.max_fields })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why the whole line at `pos` was refused, if single bytes are to blame.
+    fn refusal(&self, bytes: &[u8], len: usize) -> Option<ProtocolError> {
+        let mut scan = self.scan;
+        scan.run(&bytes[self.pos..=self.pos + len]).err()
+    }
+
+    fn next_line(&mut self, len: usize) {
+        self.pos += len;
+        self.scan = Scan::new(At::Line);
+    }
+
+    /// The start line and the fields, over the bytes that were carried, or a copy of `whole`.
+    fn into_parts(self, whole: Option<&[u8]>) -> Option<(S, Fields)> {
+        let bytes = match whole {
+            None => self.carry,
+            Some(_) if self.lines.is_empty() => Vec::new(),
+            Some(whole) => {
+                let mut bytes = Vec::with_capacity(whole.len() + SPARE_BYTES);
+                bytes.extend_from_slice(whole);
+                bytes
+            }
+        };
+        Some((self.start_line?, Fields::from_parsed(bytes, self.lines)))
+    }
+}

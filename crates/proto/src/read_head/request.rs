@@ -1,0 +1,159 @@
+//! Request heads out of bytes.
+
+use http::Method;
+
+use crate::error::ProtocolError;
+use crate::fields::Fields;
+use crate::grammar::is_token;
+use crate::head::RequestHead;
+use crate::known::Known;
+use crate::limits::{Limits, MAX_SECTION_BYTES};
+use crate::lines::{At, Bounds, Section, StartLine};
+use crate::target::{Authority, Target, TargetForm};
+use crate::version::Version;
+
+/// Reads one request head after the other.
+///
+/// Every line has one reading (RFC 9112 §2.2, §3, §5): bare CR or LF, control bytes, folded or indented lines, blanks
+/// before a colon and lines without one are refused, as early as the bytes show them, and with the same error whether
+/// the bytes come whole or one by one. No byte is looked at more than a fixed number of times.
+///
+/// Between heads it owns no memory. A head that does not come whole is kept in one buffer, `max_head_bytes` at most,
+/// which then becomes the head's own.
+#[derive(Debug)]
+pub struct RequestReader {
+    leading: Leading,
+    section: Option<Box<Section<RequestLine>>>,
+}
+
+/// The empty lines before a request line, and whether the CR of another one has come.
+#[derive(Clone, Copy, Debug)]
+enum Leading {
+    Lines(usize),
+    LinesAndCr(usize),
+}
+
+#[derive(Debug)]
+struct RequestLine {
+    method: Method,
+    target: Target,
+    version: Version,
+}
+
+impl RequestReader {
+    /// A reader before its first byte.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { leading: Leading::Lines(0), section: None }
+    }
+
+    /// Takes the bytes of a head off the front of `input`, and never a byte behind its end. `None` means that all bytes
+    /// were taken and more are needed. `limits` may change between heads, not within one.
+    ///
+    /// The target and Host are checked (RFC 9112 §3.2): exactly one valid Host, but that a request of HTTP/1.0 may lack
+    /// it. With an absolute-form target Host is rewritten to the target's authority (§3.2.2).
+    ///
+    /// # Errors
+    /// [`ProtocolError`] for what cannot be read in one way or exceeds a limit. No call may follow it; how much of
+    /// `input` was taken then means nothing.
+    pub fn receive(&mut self, input: &mut &[u8], limits: &Limits) -> Result<Option<RequestHead>, ProtocolError> {
+        if self.section.is_none() {
+            self.skip_leading(input, limits)?;
+        }
+        let max_head_bytes = limits.max_head_bytes.min(MAX_SECTION_BYTES);
+        let bounds = Bounds {
+            start_line: (
+                limits.max_request_line_bytes.saturating_add(2),
+                ProtocolError::RequestLineTooLong { limit: limits.max_request_line_bytes },
+            ),
+            section: (max_head_bytes, ProtocolError::HeadTooLarge { limit: max_head_bytes }),
+            max_fields: limits.max_fields,
+        };
+        let Some((line, fields)) = Section::receive(&mut self.section, input, &bounds)? else { return Ok(None) };
+        self.leading = Leading::Lines(0);
+        line.into_head(fields).map(Some)
+    }
+
+    /// True once a byte of a head has come, until the head is whole. Empty lines before it are no part of it.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.section.is_some()
+    }
+
+    /// The stream has ended.
+    ///
+    /// # Errors
+    /// [`ProtocolError::TruncatedHead`] amid a head (RFC 9112 §8).
+    pub const fn finish(&self) -> Result<(), ProtocolError> {
+        if self.has_begun() { Err(ProtocolError::TruncatedHead) } else { Ok(()) }
+    }
+
+    /// RFC 9112 §2.2: skips empty lines before a request line, up to the bound.
+    fn skip_leading(&mut self, input: &mut &[u8], limits: &Limits) -> Result<(), ProtocolError> {
+        let limit = limits.max_leading_newlines;
+        while let Some((byte, rest)) = input.split_first() {
+            self.leading = match (self.leading, byte) {
+                (Leading::Lines(lines), b'\r') if lines >= limit => {
+                    return Err(ProtocolError::TooManyLeadingNewlines { limit });
+                }
+                (Leading::Lines(lines), b'\r') => Leading::LinesAndCr(lines),
+                (Leading::LinesAndCr(lines), b'\n') => Leading::Lines(lines + 1),
+                (Leading::LinesAndCr(_), _) => return Err(ProtocolError::BareCr),
+                (Leading::Lines(_), _) => return Ok(()),
+            };
+            *input = rest;
+        }
+        Ok(())
+    }
+}
+
+impl Default for RequestReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StartLine for RequestLine {
+    const AT: At = At::Method;
+
+    fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
+        // RFC 9112 §3: method SP request-target SP HTTP-version CRLF, each blank exactly one SP.
+        let [line @ .., b'\r'] = line else { return Err(ProtocolError::BareLf) };
+        let (rest, version) = line.split_last_chunk().ok_or(ProtocolError::InvalidRequestLine)?;
+        let version = Version::parse(version)?;
+        let [rest @ .., b' '] = rest else { return Err(ProtocolError::InvalidRequestLine) };
+        let blank = rest.iter().position(|&byte| byte == b' ').ok_or(ProtocolError::InvalidRequestLine)?;
+        let (method, target) = (&rest[..blank], &rest[blank + 1..]);
+        if !is_token(method) {
+            return Err(ProtocolError::InvalidMethod);
+        }
+        let method = Method::from_bytes(method).map_err(|_| ProtocolError::InvalidMethod)?;
+        let target = Target::parse(&method, target)?;
+        Ok(Self { method, target, version })
+    }
+}
+
+impl RequestLine {
+    fn into_head(self, mut fields: Fields) -> Result<RequestHead, ProtocolError> {
+        // RFC 9112 §3.2: one Host, and a valid one; only HTTP/1.0 may leave it out.
+        let mut host = None;
+        for value in fields.get_all(Known::Host) {
+            if host.replace(value).is_some() {
+                return Err(ProtocolError::RepeatedHost);
+            }
+        }
+        match host {
+            Some(host) if Authority::parse(host).is_none() => return Err(ProtocolError::InvalidHost),
+            None if self.version >= Version::Http11 => return Err(ProtocolError::MissingHost),
+            _ => {}
+        }
+        // RFC 9112 §3.2.2: the authority of an absolute form stands in the place of what Host says.
+        if self.target.form() == TargetForm::Absolute
+            && let Some(authority) = self.target.authority()
+            && host != Some(authority.as_bytes())
+        {
+            fields.set(Known::Host, authority.as_bytes()).map_err(|_| ProtocolError::InvalidTarget)?;
+        }
+        Ok(RequestHead::from_parsed(self.method, self.target, self.version, fields))
+    }
+}
