@@ -1,5 +1,6 @@
 //! HTTP/1 as a sans-IO engine, both roles.
 
+pub mod batch;
 pub mod body;
 pub mod config;
 pub mod connection;

@@ -1,0 +1,327 @@
+//! One HTTP/1 connection as a machine: what is common to both roles.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use http::Method;
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::{Deadline, Timer};
+use sheave_lifecycle::machine::{Intent, Machine};
+use sheave_lifecycle::phase::Phase;
+use sheave_lifecycle::time::Time;
+use smallvec::SmallVec;
+
+use crate::body::{BodyEvent, BodyReader, BodyWriter, Frame};
+use crate::config::ConnectionConfig;
+use crate::error::{Misuse, ProtocolError};
+use crate::fields::Fields;
+use crate::framing::BodyLength;
+use crate::role::Role;
+use crate::state::{Persistence, RequestState, State, Step};
+use crate::version::Version;
+
+mod client;
+mod server;
+
+/// A part of a message, in the order of the wire. `'b` is the buffer of the read that brought it.
+#[derive(Debug)]
+pub enum Event<'b, H> {
+    /// An interim response (1xx) came. Client role only.
+    Informational(H),
+    /// The head is whole. Where no body follows, no `End` does: see [`Connection::state`].
+    Head(H),
+    /// A piece of the body, never empty.
+    Data(&'b [u8]),
+    /// The body is whole; the trailer fields, if it had any.
+    End(Option<Fields>),
+}
+
+/// The sans-IO state of one HTTP/1 connection. RFC 9112.
+///
+/// Received bytes go through `receive`, which keeps none but an unfinished head. To send, `send_head`, [`Self::frame`]
+/// and `finish` write what frames the body; the body's bytes themselves go past it, to the socket.
+///
+/// It decides, alone, when a message begins and ends, whether the connection persists, what `Connection` says, which
+/// deadline runs and how the connection ends. It never waits and never reads a clock.
+#[derive(Debug)]
+pub struct Connection<R: Role> {
+    config: Arc<ConnectionConfig>,
+    state: State,
+    reader: R::Reader,
+    body_in: Option<BodyReader>,
+    body_out: Option<BodyWriter>,
+    exchange: Exchange,
+    exchanges: u64,
+    /// Since when the peer owes what it owes: a head, a first byte, a response.
+    since: Time,
+    /// When the peer last moved, or we began to wait for it.
+    progress: Time,
+    peer_has_ended: bool,
+    is_draining: bool,
+    end: Option<(Intent, Phase)>,
+}
+
+/// What stands around one read's worth of body on the wire.
+#[derive(Debug)]
+pub struct Wrapping {
+    frame: Option<Frame>,
+    tail: BytesMut,
+}
+
+impl Wrapping {
+    /// `data` with what stands around it, ready for one vectored write.
+    pub fn around<'a>(&'a self, data: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 12]> {
+        let mut parts = SmallVec::new();
+        if let Some(frame) = &self.frame {
+            parts.push(&*frame.prefix);
+            parts.extend_from_slice(data);
+            parts.push(frame.suffix);
+        }
+        if !self.tail.is_empty() {
+            parts.push(&self.tail[..]);
+        }
+        parts
+    }
+}
+
+/// What must be remembered of the exchange that is under way.
+#[derive(Debug)]
+struct Exchange {
+    /// It decides whether a response can have content.
+    method: Method,
+    /// The version of the peer's message.
+    peer: Version,
+    expectation: Expectation,
+    /// The peer said, or its version implied, that it sends no further request.
+    peer_said_close: bool,
+    /// Interim responses that were received.
+    informational: usize,
+    /// How the response's body ends.
+    response_length: BodyLength,
+}
+
+/// What became of `Expect: 100-continue`. RFC 9110 §10.1.1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Expectation {
+    /// The client sends its content without being asked.
+    None,
+    /// The client waits for a 100, or for its own patience to end.
+    Awaited,
+    /// A 100 was sent, or content came without one.
+    Met,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self {
+            method: Method::GET,
+            peer: Version::Http11,
+            expectation: Expectation::None,
+            peer_said_close: false,
+            informational: 0,
+            response_length: BodyLength::None,
+        }
+    }
+}
+
+impl<R: Role> Connection<R> {
+    /// A connection on which nothing has happened.
+    pub fn new(config: Arc<ConnectionConfig>, now: Time) -> Self {
+        Self {
+            config,
+            state: State::START,
+            reader: R::Reader::default(),
+            body_in: None,
+            body_out: None,
+            exchange: Exchange::default(),
+            exchanges: 0,
+            since: now,
+            progress: now,
+            peer_has_ended: false,
+            is_draining: false,
+            end: None,
+        }
+    }
+
+    /// Where the exchange stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether nothing is in flight and another exchange may begin.
+    pub fn is_idle(&self) -> bool {
+        self.state.is_idle() && self.end.is_none()
+    }
+
+    /// What it is held to.
+    pub fn config(&self) -> &ConnectionConfig {
+        &self.config
+    }
+
+    /// From now on every exchange is the last, and every head that is written from here on says so.
+    pub fn start_drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// The bytes that must stand before and after `len` bytes of body.
+    ///
+    /// # Errors
+    /// [`Misuse`] when no body is being sent, or when more would be sent than was declared.
+    pub fn frame(&mut self, len: usize) -> Result<Frame, Misuse> {
+        self.body_out.as_mut().ok_or(Misuse::ContentNotAllowed)?.frame(len)
+    }
+
+    /// Ends the body that is being sent. What it writes stands behind all that was framed before.
+    ///
+    /// A message without body has ended with its head; then this does nothing.
+    ///
+    /// # Errors
+    /// [`Misuse`] when less was framed than was declared, or trailers do not fit the framing.
+    pub fn finish(&mut self, trailers: Option<&Fields>, out: &mut BytesMut, now: Time) -> Result<(), Misuse> {
+        let Some(step) = R::end_of_sending(self.state) else { return Ok(()) };
+        self.body_out.as_mut().ok_or(Misuse::WrongState)?.finish(trailers, out)?;
+        self.stride(step);
+        self.since = now;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// What must stand around `len` bytes of body, and behind them where they are the last.
+    ///
+    /// # Errors
+    /// As for [`Self::frame`] and [`Self::finish`].
+    pub fn wrap(&mut self, len: usize, is_end: bool, trailers: Option<&Fields>, now: Time) -> Result<Wrapping, Misuse> {
+        let frame = if len == 0 { None } else { Some(self.frame(len)?) };
+        let mut tail = BytesMut::new();
+        if is_end {
+            self.finish(trailers, &mut tail, now)?;
+        }
+        Ok(Wrapping { frame, tail })
+    }
+
+    /// How much of the body being sent has not been framed yet; `None` where its length was not declared.
+    pub fn unframed(&self) -> Option<u64> {
+        self.body_out.as_ref()?.remaining()
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), Misuse> {
+        self.state = self.state.step(step).map_err(|_| Misuse::WrongState)?;
+        Ok(())
+    }
+
+    /// A step that this state is known to allow.
+    fn stride(&mut self, step: Step) {
+        if self.step(step).is_err() {
+            self.end_with(Intent::Abort(CloseReason::Bug("impossible-step")));
+        }
+    }
+
+    fn end_with(&mut self, intent: Intent) {
+        if self.end.is_none() {
+            self.end = Some((intent, R::phase(self.state, self.exchanges)));
+        }
+    }
+
+    fn is_last(&self) -> bool {
+        self.is_draining || self.exchanges >= self.config.max_requests
+    }
+
+    fn persists(&self) -> bool {
+        self.state.persistence == Persistence::KeepAlive
+    }
+
+    /// After each step: the exchange may be over, and with it the connection.
+    fn settle(&mut self, now: Time) {
+        if self.state.is_idle() {
+            self.since = now;
+            self.body_in = None;
+            self.body_out = None;
+            if self.peer_has_ended {
+                self.stride(Step::CloseAgreed);
+            }
+        }
+        if self.state.is_over() {
+            let is_idle = self.state.request == RequestState::Idle;
+            let reason = if is_idle && self.peer_has_ended {
+                CloseReason::PeerClosed
+            } else if self.is_draining {
+                CloseReason::Drained
+            } else if self.exchanges >= self.config.max_requests {
+                CloseReason::MaxRequests
+            } else {
+                CloseReason::Agreed
+            };
+            // A peer that learns of the end by our last head may have sent more, and an RST would destroy that head.
+            let is_expected = self.peer_has_ended || self.exchange.peer_said_close;
+            self.end_with(if is_expected { Intent::Close(reason) } else { Intent::Linger(reason) });
+        }
+    }
+
+    /// What the peer sent cannot be read: nothing more of it will be.
+    fn break_off(&mut self, error: ProtocolError) -> ProtocolError {
+        self.end_with(R::end_after_error(match error {
+            ProtocolError::TruncatedHead | ProtocolError::TruncatedBody => CloseReason::Truncated,
+            ProtocolError::UnaskedBytes => CloseReason::UnaskedBytes,
+            _ => CloseReason::Protocol(error.label()),
+        }));
+        error
+    }
+
+    fn receive_body<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<BodyEvent<'b>>, ProtocolError> {
+        match &mut self.body_in {
+            Some(reader) => reader.receive(input),
+            None => Err(ProtocolError::UnaskedBytes),
+        }
+    }
+}
+
+/// Whether so framed a message has content to wait for or to write.
+const fn has_body(length: BodyLength) -> bool {
+    !matches!(length, BodyLength::None | BodyLength::Known(0))
+}
+
+impl<R: Role> Machine for Connection<R> {
+    fn phase(&self) -> Phase {
+        self.end.map_or_else(|| R::phase(self.state, self.exchanges), |(_, phase)| phase)
+    }
+
+    fn exchanges(&self) -> u64 {
+        self.exchanges
+    }
+
+    fn deadline(&self, is_waiting: bool) -> Option<Deadline> {
+        if self.end.is_some() {
+            return None;
+        }
+        let timeouts = &self.config.timeouts;
+        let (since, timeout, timer) = match self.state.request {
+            _ if self.state.is_idle() => {
+                let (timeout, timer) = R::idle_timer(timeouts, self.exchanges);
+                (self.since, timeout, timer)
+            }
+            RequestState::Head => (self.since, timeouts.head, Timer::HeadRead),
+            _ if !is_waiting => return None,
+            _ => match R::awaits(self.state)? {
+                Timer::Response => (self.since, timeouts.response, Timer::Response),
+                timer => (self.progress, timeouts.body, timer),
+            },
+        };
+        Some(Deadline { at: since.after(timeout), timer })
+    }
+
+    fn intent(&self) -> Intent {
+        self.end.map_or(Intent::Continue, |(intent, _)| intent)
+    }
+
+    fn progressed(&mut self, now: Time) {
+        self.progress = now;
+    }
+
+    fn expired(&mut self, timer: Timer) {
+        self.end_with(R::end_after_timeout(self.state, timer));
+    }
+
+    fn end(&mut self, intent: Intent) {
+        self.end_with(intent);
+    }
+}

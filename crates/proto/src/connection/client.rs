@@ -1,0 +1,165 @@
+//! The client's role: requests go out, responses come in.
+
+use bytes::BytesMut;
+use http::StatusCode;
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::machine::Intent;
+use sheave_lifecycle::time::Time;
+
+use super::{Connection, Event, Exchange, has_body};
+use crate::body::{BodyEvent, BodyReader, BodyWriter};
+use crate::error::{Misuse, ProtocolError};
+use crate::framing::{self, BodyLength};
+use crate::head::{RequestHead, ResponseHead};
+use crate::role::Client;
+use crate::state::{ResponseState, Step};
+use crate::write_head::{ConnectionField, write_request_head};
+
+impl Connection<Client> {
+    /// Writes a request's head; `target` is what stands in its request line.
+    ///
+    /// # Errors
+    /// [`Misuse`] when another exchange is under way, or the head cannot be sent. Nothing is written then.
+    pub fn send_head(
+        &mut self,
+        head: &RequestHead,
+        target: &str,
+        body: BodyLength,
+        out: &mut BytesMut,
+        now: Time,
+    ) -> Result<(), Misuse> {
+        if !self.is_idle() {
+            return Err(Misuse::WrongState);
+        }
+        let is_last = self.is_draining || self.exchanges + 1 >= self.config.max_requests;
+        let connection = if is_last { ConnectionField::Close } else { ConnectionField::Omit };
+        write_request_head(out, head, target, body, connection)?;
+        self.exchanges += 1;
+        self.exchange = Exchange { method: head.method().clone(), peer_said_close: is_last, ..Exchange::default() };
+        self.body_out = Some(BodyWriter::new(body));
+        self.stride(Step::RequestHead { has_body: has_body(body) });
+        if is_last {
+            self.stride(Step::CloseAgreed);
+        }
+        self.since = now;
+        self.progress = now;
+        Ok(())
+    }
+
+    /// Takes bytes off the front of `input`, as far as they make a part of the response.
+    ///
+    /// `None` means that all that can be taken was.
+    ///
+    /// # Errors
+    /// What rule the origin broke; bytes that no request asked for are one. The connection is of no more use.
+    pub fn receive<'b>(
+        &mut self,
+        input: &mut &'b [u8],
+        now: Time,
+    ) -> Result<Option<Event<'b, ResponseHead>>, ProtocolError> {
+        if input.is_empty() || self.end.is_some() {
+            return Ok(None);
+        }
+        let event = match self.state.response {
+            ResponseState::Owed => match self.reader.receive(input, &self.config.limits) {
+                Ok(Some(head)) => self.take_head(head, now).map(Some),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            },
+            ResponseState::Body => match self.receive_body(input) {
+                Ok(Some(BodyEvent::End(trailers))) => {
+                    self.end_response(now);
+                    Ok(Some(Event::End(trailers)))
+                }
+                Ok(Some(BodyEvent::Data(data))) => Ok(Some(Event::Data(data))),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            },
+            ResponseState::Idle | ResponseState::Done => Err(ProtocolError::UnaskedBytes),
+        };
+        event.map_err(|error| self.break_off(error))
+    }
+
+    fn take_head<'b>(&mut self, head: ResponseHead, now: Time) -> Result<Event<'b, ResponseHead>, ProtocolError> {
+        self.progress = now;
+        if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(ProtocolError::UnaskedSwitch);
+        }
+        if head.status().is_informational() {
+            self.exchange.informational += 1;
+            let limit = self.config.limits.max_informational;
+            if self.exchange.informational > limit {
+                return Err(ProtocolError::TooManyInformational { limit });
+            }
+            self.stride(Step::Informational);
+            return Ok(Event::Informational(head));
+        }
+        self.exchange.peer = head.version();
+        let length = framing::response_body(&head, &self.exchange.method)?;
+        self.exchange.response_length = length;
+        self.body_in = Some(BodyReader::new(length, &self.config.limits)?);
+        if length == BodyLength::UntilClose || !framing::keeps_alive(head.version(), head.fields()) {
+            self.exchange.peer_said_close = true;
+            self.stride(Step::CloseAgreed);
+        }
+        self.stride(Step::ResponseHead { has_body: has_body(length) });
+        self.settle(now);
+        Ok(Event::Head(head))
+    }
+
+    fn end_response(&mut self, now: Time) {
+        self.stride(Step::ResponseEnded);
+        self.settle(now);
+    }
+
+    /// The origin sent FIN. It may be the end of a response's body.
+    ///
+    /// # Errors
+    /// The response is truncated, or did not come at all; [`Self::has_answered`] tells which.
+    pub fn receive_end<'b>(&mut self, now: Time) -> Result<Option<Event<'b, ResponseHead>>, ProtocolError> {
+        if self.peer_has_ended || self.end.is_some() {
+            return Ok(None);
+        }
+        match self.state.response {
+            ResponseState::Owed => {
+                if !self.has_answered() {
+                    self.end_with(Intent::Close(CloseReason::PeerClosed));
+                }
+                self.peer_has_ended = true;
+                Err(self.break_off(ProtocolError::TruncatedHead))
+            }
+            ResponseState::Body => {
+                self.peer_has_ended = true;
+                let end = self.body_in.as_mut().map_or(Err(ProtocolError::TruncatedBody), BodyReader::receive_end);
+                match end {
+                    Ok(BodyEvent::End(trailers)) => {
+                        self.end_response(now);
+                        Ok(Some(Event::End(trailers)))
+                    }
+                    Ok(BodyEvent::Data(_)) => Ok(None),
+                    Err(error) => Err(self.break_off(error)),
+                }
+            }
+            ResponseState::Idle | ResponseState::Done => {
+                self.peer_has_ended = true;
+                self.stride(Step::CloseAgreed);
+                self.settle(now);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether a byte of a response to the exchange in hand has come, interim ones included.
+    pub fn has_answered(&self) -> bool {
+        match self.state.response {
+            ResponseState::Idle => false,
+            ResponseState::Owed => self.reader.has_begun() || self.exchange.informational > 0,
+            ResponseState::Body | ResponseState::Done => true,
+        }
+    }
+
+    /// Whether the response that is under way ends only with the connection, so that an RST could look like its end.
+    pub fn ends_by_close(&self) -> bool {
+        self.state.response == ResponseState::Body && self.exchange.response_length == BodyLength::UntilClose
+    }
+}

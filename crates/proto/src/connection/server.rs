@@ -1,0 +1,216 @@
+//! The server's role: requests come in, responses go out.
+
+use bytes::BytesMut;
+use http::StatusCode;
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::machine::Intent;
+use sheave_lifecycle::time::Time;
+
+use super::{Connection, Event, Exchange, Expectation, has_body};
+use crate::body::{BodyEvent, BodyReader, BodyWriter};
+use crate::error::{Misuse, ProtocolError};
+use crate::framing::{self, BodyLength};
+use crate::head::{RequestHead, ResponseHead};
+use crate::role::Server;
+use crate::state::{RequestState, ResponseState, Step};
+use crate::version::Version;
+use crate::write_head::{ConnectionField, write_response_head};
+
+impl Connection<Server> {
+    /// Takes bytes off the front of `input`, as far as they make a part of a request.
+    ///
+    /// `None` means that all that can be taken was. Bytes of a further request (pipelined) are not taken before the one
+    /// in hand is answered.
+    ///
+    /// # Errors
+    /// What rule the client broke. The connection will close; if [`Self::can_answer`], its status can still be said.
+    pub fn receive<'b>(
+        &mut self,
+        input: &mut &'b [u8],
+        now: Time,
+    ) -> Result<Option<Event<'b, RequestHead>>, ProtocolError> {
+        if input.is_empty() || self.end.is_some() {
+            return Ok(None);
+        }
+        match (self.state.request, self.state.response) {
+            (RequestState::Idle | RequestState::Head, ResponseState::Idle) if self.persists() => {
+                match self.reader.receive(input, &self.config.limits) {
+                    Ok(Some(head)) => self.take_head(head, now).map(Some),
+                    Ok(None) => {
+                        if self.state.request == RequestState::Idle && self.reader.has_begun() {
+                            self.stride(Step::HeadBegun);
+                            self.since = now;
+                        }
+                        Ok(None)
+                    }
+                    Err(error) => {
+                        self.exchange = Exchange::default();
+                        Err(self.break_request(error))
+                    }
+                }
+            }
+            (RequestState::Body, _) => match self.receive_body(input) {
+                Ok(None) => Ok(None),
+                Ok(Some(BodyEvent::Data(data))) => {
+                    if self.exchange.expectation == Expectation::Awaited {
+                        self.exchange.expectation = Expectation::Met;
+                    }
+                    Ok(Some(Event::Data(data)))
+                }
+                Ok(Some(BodyEvent::End(trailers))) => {
+                    self.stride(Step::RequestEnded);
+                    self.settle(now);
+                    Ok(Some(Event::End(trailers)))
+                }
+                Err(error) => Err(self.break_request(error)),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    fn take_head<'b>(&mut self, head: RequestHead, now: Time) -> Result<Event<'b, RequestHead>, ProtocolError> {
+        self.exchanges += 1;
+        let says_close = !framing::keeps_alive(head.version(), head.fields());
+        self.exchange = Exchange {
+            method: head.method().clone(),
+            peer: head.version(),
+            peer_said_close: says_close,
+            ..Exchange::default()
+        };
+        let body = framing::request_body(&head).and_then(|length| {
+            let expects = framing::expectation(&head)?;
+            Ok((length, expects, BodyReader::new(length, &self.config.limits)?))
+        });
+        let (length, expects, reader) = match body {
+            Ok(body) => body,
+            Err(error) => return Err(self.break_request(error)),
+        };
+        // RFC 9110 §10.1.1: a 100 only when content is wanted, and never to HTTP/1.0.
+        if expects && has_body(length) && head.version() == Version::Http11 {
+            self.exchange.expectation = Expectation::Awaited;
+        }
+        self.body_in = Some(reader);
+        self.stride(Step::RequestHead { has_body: has_body(length) });
+        if says_close {
+            self.stride(Step::CloseAgreed);
+        }
+        self.since = now;
+        self.progress = now;
+        Ok(Event::Head(head))
+    }
+
+    fn break_request(&mut self, error: ProtocolError) -> ProtocolError {
+        let error = self.break_off(error);
+        self.stride(Step::RequestBroken);
+        error
+    }
+
+    /// The client sent FIN. Amid a request that is its end; after one, the response is still owed.
+    ///
+    /// # Errors
+    /// The request is truncated. Nobody waits for an answer.
+    pub fn receive_end(&mut self, now: Time) -> Result<(), ProtocolError> {
+        if self.peer_has_ended {
+            return Ok(());
+        }
+        self.peer_has_ended = true;
+        match self.state.request {
+            RequestState::Head => Err(self.break_request(ProtocolError::TruncatedHead)),
+            RequestState::Body => Err(self.break_request(ProtocolError::TruncatedBody)),
+            RequestState::Idle | RequestState::Done => {
+                self.stride(Step::CloseAgreed);
+                self.settle(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a response is owed, and none has begun: an error of our own can still be said.
+    pub fn can_answer(&self) -> bool {
+        self.state.response == ResponseState::Owed
+    }
+
+    /// The client did not say in time, or in a readable way, what it wants; it is owed an answer all the same.
+    ///
+    /// After this, [`Self::can_answer`] holds if a byte of a request had come.
+    pub fn give_up_request(&mut self) {
+        if matches!(self.state.request, RequestState::Head | RequestState::Body) {
+            self.stride(Step::RequestBroken);
+        }
+    }
+
+    /// Whether the client waits for a 100 before it sends its content.
+    pub fn awaits_continue(&self) -> bool {
+        self.exchange.expectation == Expectation::Awaited && self.can_answer()
+    }
+
+    /// The version that the client speaks.
+    pub fn peer_version(&self) -> Version {
+        self.exchange.peer
+    }
+
+    /// Writes a response's head. A 1xx may precede the final one; to a client of HTTP/1.0 it is left out.
+    ///
+    /// `body` says how the content is framed: `Chunked` becomes `UntilClose` for a client of HTTP/1.0, and `UntilClose`
+    /// becomes `Chunked` for one of HTTP/1.1. For HEAD, 204 and 304 it is only what the fields declare. `Connection` is
+    /// written from the state alone: nothing in the head's fields can overwrite it.
+    ///
+    /// # Errors
+    /// [`Misuse`] when no response is owed, or the head contradicts itself. Nothing is written then.
+    pub fn send_head(
+        &mut self,
+        head: &ResponseHead,
+        body: BodyLength,
+        out: &mut BytesMut,
+        now: Time,
+    ) -> Result<(), Misuse> {
+        if !self.can_answer() {
+            return Err(Misuse::WrongState);
+        }
+        let (method, peer) = (&self.exchange.method, self.exchange.peer);
+        if head.status().is_informational() {
+            if peer == Version::Http11 {
+                write_response_head(out, head, method, peer, BodyLength::None, ConnectionField::Omit)?;
+            }
+            if head.status() == StatusCode::CONTINUE && self.exchange.expectation == Expectation::Awaited {
+                self.exchange.expectation = Expectation::Met;
+            }
+            return self.step(Step::Informational);
+        }
+        let has_content = framing::allows_content(head.status(), method);
+        let body = match body {
+            BodyLength::Chunked if peer == Version::Http10 => BodyLength::UntilClose,
+            BodyLength::UntilClose if peer == Version::Http11 => BodyLength::Chunked,
+            body => body,
+        };
+        // RFC 9110 §10.1.1: the client may or may not send the content that it announced; what follows is ambiguous.
+        let is_ambiguous = self.exchange.expectation == Expectation::Awaited;
+        let ends_by_close = has_content && body == BodyLength::UntilClose;
+        let stays = self.persists() && !self.is_last() && !is_ambiguous && !ends_by_close;
+        let connection = match (stays, peer) {
+            (false, _) => ConnectionField::Close,
+            (true, Version::Http10) => ConnectionField::KeepAlive,
+            (true, Version::Http11) => ConnectionField::Omit,
+        };
+        let length = write_response_head(out, head, method, peer, body, connection)?;
+        if !stays {
+            self.stride(Step::CloseAgreed);
+        }
+        self.exchange.response_length = length;
+        self.body_out = Some(BodyWriter::new(length));
+        self.stride(Step::ResponseHead { has_body: has_body(length) });
+        self.settle(now);
+        Ok(())
+    }
+
+    /// The response that is under way cannot be completed: what was sent must not be taken for whole.
+    ///
+    /// Where its framing shows that (a length, chunks), the connection is closed, and what was sent can still be read;
+    /// where only the close ends it, it is reset. RFC 9112 §8.
+    pub fn truncate(&mut self, reason: CloseReason) {
+        self.end_with(match self.state.response {
+            ResponseState::Body if self.exchange.response_length == BodyLength::UntilClose => Intent::Abort(reason),
+            _ => Intent::Linger(reason),
+        });
+    }
+}
