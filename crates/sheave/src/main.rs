@@ -1,3 +1,22 @@
 //! The sheave binary.
 
-fn main() {}
+mod access_log;
+mod address;
+mod args;
+mod calendar;
+mod duration;
+mod exit;
+mod json;
+mod lifecycle_log;
+mod limit;
+mod network;
+mod rate;
+mod say;
+mod share;
+mod sink;
+mod size;
+
+use clap::Parser;
+fn main() {
+    args::Arguments::parse();
+}

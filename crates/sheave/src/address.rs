@@ -1,0 +1,291 @@
+//! Addresses as people write them: where to listen, and where the origins are.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// A host as written: an address, or a name that has yet to be looked up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Host {
+    /// A literal address.
+    Ip(IpAddr),
+    /// A name in lower case.
+    Name(String),
+}
+
+impl Host {
+    const LOOPBACK: Self = Self::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+    /// Reads a name, an IPv4 address, or an IPv6 address in brackets.
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(inside) = text.strip_prefix('[') {
+            let address = inside.strip_suffix(']').and_then(|inside| inside.parse::<Ipv6Addr>().ok());
+            return match address {
+                Some(address) => Ok(Self::Ip(address.into())),
+                None => Err(format!("{text} is no IPv6 address in brackets, such as [::1]")),
+            };
+        }
+        if let Ok(address) = text.parse::<Ipv4Addr>() {
+            return Ok(Self::Ip(address.into()));
+        }
+        if text.contains(':') {
+            return Err("an IPv6 address needs brackets: [::1]:8080".to_owned());
+        }
+        let is_name = !text.is_empty()
+            && text.len() <= 253
+            && text.split('.').all(|label| {
+                (1..=63).contains(&label.len())
+                    && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            });
+        // All digits and dots, yet no address: a slip, and no name in any DNS (RFC 3696 §2).
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        if is_name && !is_number {
+            Ok(Self::Name(text.to_ascii_lowercase()))
+        } else {
+            Err(format!("{text:?} is neither a host name nor an address"))
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Ip(IpAddr::V4(address)) => write!(f, "{address}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ListenAddress {
+    /// The host; absent for all addresses of the machine.
+    pub(crate) host: Option<Host>,
+    /// The port; zero lets the kernel choose one.
+    pub(crate) port: u16,
+}
+
+impl ListenAddress {
+    /// The loopback address, not reachable from elsewhere.
+    pub(crate) const fn loopback(port: u16) -> Self {
+        Self { host: Some(Host::LOOPBACK), port }
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    /// `host:port`, `[::1]:port`; `:port` for all addresses of the machine; a bare port for the loopback address.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = match text.split_once("://") {
+            None => text,
+            Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
+            Some(("https", _)) => return Err("TLS is not spoken yet: listen on http".to_owned()),
+            Some((scheme, _)) => return Err(format!("{scheme}:// cannot be listened on")),
+        };
+        match split_port(text)? {
+            ("", Some(port)) => Ok(Self { host: None, port }),
+            (host, Some(port)) => Ok(Self { host: Some(Host::parse(host)?), port }),
+            (host, None) => match host.parse::<u16>() {
+                Ok(port) => Ok(Self::loopback(port)),
+                Err(_) => Err(format!("the port is missing: write {host}:8080 or :8080")),
+            },
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{host}:{}", self.port),
+            None => write!(f, ":{}", self.port),
+        }
+    }
+}
+
+/// Where an origin is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OriginAddress {
+    /// The host.
+    pub(crate) host: Host,
+    /// The port; never zero.
+    pub(crate) port: u16,
+    /// What goes before the path of every request: empty, or `/base` without a slash at the end.
+    pub(crate) base: String,
+}
+
+impl FromStr for OriginAddress {
+    type Err = String;
+
+    /// `host:port`, `[::1]:port`, or `http://host[:port][/base]`; `:port` and a bare port for the loopback address.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (authority, base, has_scheme) = match text.split_once("://") {
+            None => match text.split_once('/') {
+                None => (text, "", false),
+                Some(_) => return Err(format!("a path needs the scheme before it: http://{text}")),
+            },
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+                let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                (authority, base, true)
+            }
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
+                return Err("https:// is not spoken to origins yet: use http://, or put a TLS client before it".into());
+            }
+            Some((scheme, _)) => return Err(format!("{scheme}:// is not spoken to origins: use http://")),
+        };
+        if authority.contains('@') {
+            return Err("a name and password cannot be part of an origin's address".to_owned());
+        }
+        if let Some(byte) = base.bytes().find(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#')) {
+            return Err(format!("a base path cannot contain {:?}", char::from(byte)));
+        }
+        let (host, port) = match split_port(authority)? {
+            ("", Some(port)) if !has_scheme => (Host::LOOPBACK, port),
+            (host, Some(port)) => (Host::parse(host)?, port),
+            (host, None) if has_scheme => (Host::parse(host)?, 80),
+            (host, None) => match host.parse::<u16>() {
+                Ok(port) => (Host::LOOPBACK, port),
+                Err(_) => return Err(format!("the port is missing: write {host}:80 or http://{host}")),
+            },
+        };
+        if port == 0 {
+            return Err("an origin cannot be reached at port 0".to_owned());
+        }
+        Ok(Self { host, port, base: base.trim_end_matches('/').to_owned() })
+    }
+}
+
+impl fmt::Display for OriginAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}{}", self.host, self.port, self.base)
+    }
+}
+
+/// Splits off the port, if there is a colon outside of brackets.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
+    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
+    // More than one colon without brackets is an IPv6 address, not a host and a port.
+    let host_and_port = match text[after_brackets..].matches(':').count() {
+        0 => None,
+        1 => text[after_brackets..].find(':').map(|at| text.split_at(after_brackets + at)),
+        _ => return Err("an IPv6 address needs brackets: [::1]:8080".to_owned()),
+    };
+    match host_and_port {
+        None => Ok((text, None)),
+        Some((host, port)) => {
+            let digits = &port[1..];
+            match digits.parse::<u16>() {
+                Ok(port) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok((host, Some(port))),
+                _ => Err(format!("{digits:?} is no port: write a number up to 65535")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_where_to_listen() {
+        let name = |name: &str| Some(Host::Name(name.to_owned()));
+        let ip = |ip: &str| Some(Host::Ip(ip.parse().expect("an address")));
+        for (text, host, port) in [
+            ("127.0.0.1:8080", ip("127.0.0.1"), 8080),
+            ("0.0.0.0:80", ip("0.0.0.0"), 80),
+            (":8080", None, 8080),
+            (":0", None, 0),
+            ("8080", ip("127.0.0.1"), 8080),
+            ("0", ip("127.0.0.1"), 0),
+            ("localhost:8080", name("localhost"), 8080),
+            ("Example.TEST:1", name("example.test"), 1),
+            ("[::1]:8080", ip("::1"), 8080),
+            ("[::]:65535", ip("::"), 65535),
+            ("http://127.0.0.1:8080", ip("127.0.0.1"), 8080),
+            ("http://:8080/", None, 8080),
+        ] {
+            assert_eq!(text.parse(), Ok(ListenAddress { host, port }), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_where_to_listen() {
+        for (text, part) in [
+            ("", "port is missing"),
+            ("localhost", "port is missing: write localhost:8080"),
+            ("127.0.0.1", "port is missing"),
+            ("[::1]", "port is missing"),
+            ("::1", "needs brackets"),
+            ("::1:8080", "needs brackets"),
+            ("[::1:8080", "needs brackets"),
+            ("[::1]x:80", "no IPv6 address"),
+            ("[127.0.0.1]:80", "no IPv6 address"),
+            ("[fe80::1%eth0]:80", "no IPv6 address"),
+            ("localhost:", "no port"),
+            ("localhost:http", "no port"),
+            ("localhost:65536", "no port"),
+            ("localhost:+80", "no port"),
+            ("localhost:-1", "no port"),
+            ("65536", "port is missing"),
+            ("256.1.1.1:80", "neither"),
+            ("1.2.3:80", "neither"),
+            ("a b:80", "neither"),
+            ("a/b:80", "neither"),
+            (".:80", "neither"),
+            ("a..b:80", "neither"),
+            ("https://:443", "TLS"),
+            ("unix://x", "cannot be listened on"),
+        ] {
+            let error = text.parse::<ListenAddress>().expect_err(text);
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn reads_where_an_origin_is() {
+        for (text, shown) in [
+            ("127.0.0.1:9000", "http://127.0.0.1:9000"),
+            ("localhost:9000", "http://localhost:9000"),
+            ("[::1]:9000", "http://[::1]:9000"),
+            (":9000", "http://127.0.0.1:9000"),
+            ("9000", "http://127.0.0.1:9000"),
+            ("http://localhost", "http://localhost:80"),
+            ("HTTP://localhost:81", "http://localhost:81"),
+            ("http://localhost/", "http://localhost:80"),
+            ("http://localhost:81/base", "http://localhost:81/base"),
+            ("http://localhost:81/base/", "http://localhost:81/base"),
+            ("http://localhost:81/a/b", "http://localhost:81/a/b"),
+            ("http://[::1]:81/a", "http://[::1]:81/a"),
+        ] {
+            let address = text.parse::<OriginAddress>().expect(text);
+            assert_eq!(address.to_string(), shown, "{text}");
+            assert_eq!(shown.parse::<OriginAddress>(), Ok(address), "{shown}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_an_origin() {
+        for (text, part) in [
+            ("", "port is missing"),
+            ("localhost", "write localhost:80 or http://localhost"),
+            ("localhost:0", "port 0"),
+            ("localhost:9000/base", "http://localhost:9000/base"),
+            ("https://localhost", "not spoken to origins yet"),
+            ("HTTPS://localhost", "not spoken to origins yet"),
+            ("ftp://localhost", "ftp:// is not spoken"),
+            ("http://", "neither"),
+            ("http://:80", "neither"),
+            ("http:///a", "neither"),
+            ("http://u:p@localhost", "name and password"),
+            ("http://localhost/a?b", "cannot contain '?'"),
+            ("http://localhost/a#b", "cannot contain '#'"),
+            ("http://localhost/a b", "cannot contain ' '"),
+            ("http://localhost?b", "neither"),
+            ("::1", "needs brackets"),
+        ] {
+            let error = text.parse::<OriginAddress>().expect_err(text);
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! How much is allowed: of clients, of messages, of connections to origins.
+
+use clap::Args;
+
+use crate::limit::{Limit, parse_count, parse_count_or_off, parse_size, parse_size_or_off};
+
+/// How much clients are allowed.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct ClientLimits {
+    /// Client connections at a time, over all workers; more are refused [default: what the descriptor limit allows].
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(crate) max_connections: Option<u64>,
+
+    /// Requests on one connection, or `off`; the last response says `Connection: close`.
+    #[arg(long, value_name = "N", value_parser = parse_count_or_off, default_value = "off")]
+    pub(crate) max_requests: Limit,
+
+    /// Bytes of a request's head; then 431, or 414 when it is the target's fault.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64k")]
+    pub(crate) max_head: u64,
+
+    /// Bytes of a request's body, or `off`; then 413. Bodies are passed on as they come and not held in memory.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_or_off, default_value = "off")]
+    pub(crate) max_body: Limit,
+}
+
+/// How many connections origins are given.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct OriginLimits {
+    /// Connections to one origin at a time, over all workers, or `off`; requests beyond it wait their turn.
+    #[arg(long, value_name = "N", value_parser = parse_count_or_off, default_value = "off")]
+    pub(crate) max_upstream_connections: Limit,
+
+    /// Connections to one origin that are parked for reuse at a time, over all workers.
+    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "1024")]
+    pub(crate) max_upstream_idle: u64,
+}

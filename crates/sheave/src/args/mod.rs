@@ -1,0 +1,19 @@
+//! The command line: what can be said, in which units, with which defaults.
+
+mod command;
+mod drain;
+mod limits;
+mod listening;
+mod logging;
+mod origins;
+mod retries;
+mod timeouts;
+
+pub(crate) use command::{Arguments, Command, OriginArguments, ProxyArguments};
+pub(crate) use drain::DrainArguments;
+pub(crate) use limits::{ClientLimits, OriginLimits};
+pub(crate) use listening::Listening;
+pub(crate) use logging::Logging;
+pub(crate) use origins::{Balance, HostHeader, Origins};
+pub(crate) use retries::Retries;
+pub(crate) use timeouts::{ClientTimeouts, OriginTimeouts};

@@ -1,0 +1,49 @@
+//! Where requests go, and what they say of where they came from.
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+use crate::address::OriginAddress;
+use crate::network;
+
+/// Where requests go.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Origins")]
+pub(crate) struct Origins {
+    /// Where to pass requests to; may be given more than once [default: a demo origin of our own].
+    ///
+    /// HOST:PORT, or http://HOST[:PORT][/BASE], whose base goes before the path of every request. Names are looked up
+    /// again from time to time; one that is unknown is a warning, and its requests get 502 until it is known.
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Vec<OriginAddress>,
+
+    /// How a request's origin is chosen among several.
+    #[arg(long, value_enum, default_value_t = Balance::RoundRobin)]
+    pub(crate) balance: Balance,
+
+    /// What `Host` origins see.
+    #[arg(long, value_enum, default_value_t = HostHeader::Keep)]
+    pub(crate) host_header: HostHeader,
+
+    /// Whose X-Forwarded-* and Forwarded are believed and passed on; may be given more than once [default: nobody's].
+    #[arg(long, value_name = "CIDR", value_parser = network::parse)]
+    pub(crate) trust_forwarded: Vec<IpNet>,
+}
+
+/// How a request's origin is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Balance {
+    /// One after the other.
+    RoundRobin,
+    /// The one with the fewest requests under way.
+    LeastOutstanding,
+}
+
+/// What `Host` origins see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum HostHeader {
+    /// What the client sent.
+    Keep,
+    /// The origin's own name and port, as `--to` has it.
+    Origin,
+}

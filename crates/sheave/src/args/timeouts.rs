@@ -1,0 +1,63 @@
+//! How long is waited for whom. A timeout is never zero, and never off.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::duration::{OrOff, parse_timeout, parse_timeout_or_off};
+
+/// How long clients are waited for.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Timeouts towards clients")]
+pub(crate) struct ClientTimeouts {
+    /// From accept to the first byte of the first request; then the connection is closed.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]
+    pub(crate) first_byte_timeout: Duration,
+
+    /// From a head's first byte to its last; then 408.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "15s")]
+    pub(crate) head_timeout: Duration,
+
+    /// Between two reads of a request's body; then 408.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]
+    pub(crate) body_timeout: Duration,
+
+    /// Between two exchanges on a connection; then it is closed.
+    ///
+    /// Keep it longer than that of the load balancer in front, which else meets connections that are being closed.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "75s")]
+    pub(crate) idle_timeout: Duration,
+
+    /// Between two writes while the client takes nothing; then the connection is reset.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]
+    pub(crate) write_timeout: Duration,
+
+    /// One exchange as a whole, from the head's last byte to the response's last, or `off`.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout_or_off, default_value = "off")]
+    pub(crate) exchange_timeout: OrOff,
+
+    /// How long a client that is still sending is read from after the last response, so that it gets that response.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "5s")]
+    pub(crate) linger_timeout: Duration,
+}
+
+/// How long origins are waited for.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Timeouts towards origins")]
+pub(crate) struct OriginTimeouts {
+    /// From the call to an established connection; then another address, or 504.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "5s")]
+    pub(crate) connect_timeout: Duration,
+
+    /// From a request's last byte to its response's head; then 504.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "60s")]
+    pub(crate) response_timeout: Duration,
+
+    /// Between two reads of a response's body; then the client's connection is reset, as part of it was passed on.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "60s")]
+    pub(crate) upstream_body_timeout: Duration,
+
+    /// How long a connection is parked for reuse at most; origins that close earlier are learnt.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]
+    pub(crate) upstream_idle_timeout: Duration,
+}

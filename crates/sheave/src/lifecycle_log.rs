@@ -1,0 +1,231 @@
+//! One line for each connection that did not end benignly, and for what keeps connections from coming to be.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use sheave_lifecycle::close::{CloseReason, Severity};
+use sheave_lifecycle::errno::{Errno, IoFault};
+use sheave_lifecycle::observe::{Closed, Observer};
+use tracing::{error, warn};
+
+use crate::rate::Rate;
+
+/// Lines a second in the long run, for each worker and kind.
+const CLOSED_PER_SECOND: u32 = 10;
+const CLOSED_BURST: u32 = 50;
+const TROUBLE_PER_SECOND: u32 = 1;
+const TROUBLE_BURST: u32 = 5;
+
+/// Logs ends that are worth a look. A client that goes away is not.
+///
+/// Each kind of line has a rate of its own, so that a storm of one does not hide another; the next line tells how many
+/// were held back.
+#[derive(Debug)]
+pub(crate) struct LifecycleLog {
+    began: Instant,
+    closed: Mutex<Rate>,
+    accept: Mutex<Rate>,
+    connect: Mutex<Rate>,
+    refused: Mutex<Rate>,
+}
+
+impl LifecycleLog {
+    /// A log that begins with all its lines to spend.
+    pub(crate) fn new() -> Self {
+        let trouble = || Mutex::new(Rate::new(TROUBLE_PER_SECOND, TROUBLE_BURST));
+        Self {
+            began: Instant::now(),
+            closed: Mutex::new(Rate::new(CLOSED_PER_SECOND, CLOSED_BURST)),
+            accept: trouble(),
+            connect: trouble(),
+            refused: trouble(),
+        }
+    }
+
+    fn permit(&self, rate: &Mutex<Rate>) -> Option<u64> {
+        rate.lock().unwrap_or_else(PoisonError::into_inner).permit(self.began.elapsed())
+    }
+}
+
+/// Logs with a level that is known only at run time; the macros want it in the source.
+macro_rules! log_as {
+    ($severity:expr, $($fields:tt)*) => {
+        match $severity {
+            Severity::Benign | Severity::Peer => warn!($($fields)*),
+            Severity::Local | Severity::Bug => error!($($fields)*),
+        }
+    };
+}
+
+impl Observer for LifecycleLog {
+    fn closed(&self, end: &Closed) {
+        let severity = end.reason.severity(end.side, end.phase);
+        if severity == Severity::Benign {
+            return;
+        }
+        let Some(suppressed) = self.permit(&self.closed) else { return };
+        log_as!(
+            severity,
+            side = end.side.label(),
+            id = end.id.0,
+            peer = end.peer.map(tracing::field::display),
+            reason = end.reason.label(),
+            detail = end.reason.detail().map(tracing::field::display),
+            severity = severity.label(),
+            phase = end.phase.label(),
+            age_ms = millis(end.age),
+            exchanges = end.exchanges,
+            bytes_in = end.bytes_in,
+            bytes_out = end.bytes_out,
+            suppressed = some_if_any(suppressed),
+            "connection ended"
+        );
+    }
+
+    fn refused(&self, limit: &'static str) {
+        let Some(suppressed) = self.permit(&self.refused) else { return };
+        error!(limit, suppressed = some_if_any(suppressed), "connection refused: a limit is reached");
+    }
+
+    fn accept_failed(&self, fault: IoFault) {
+        let Some(suppressed) = self.permit(&self.accept) else { return };
+        let remedy = match fault.errno {
+            Errno::EMFILE => Some("raise this process's descriptor limit (ulimit -Hn), or lower --max-connections"),
+            Errno::ENFILE => Some("raise the machine's descriptor limit (sysctl fs.file-max)"),
+            Errno::ENOBUFS | Errno::ENOMEM => Some("the kernel is out of memory for sockets: lower --max-connections"),
+            Errno::EPERM | Errno::EACCES => Some("a rule of the system's (a firewall, seccomp) forbids it"),
+            _ => None,
+        };
+        error!(fault = %fault, remedy, suppressed = some_if_any(suppressed), "cannot accept connections");
+    }
+
+    fn connect_failed(&self, address: Option<SocketAddr>, reason: CloseReason) {
+        let Some(suppressed) = self.permit(&self.connect) else { return };
+        let remedy = match reason {
+            CloseReason::Local(IoFault { errno: Errno::EADDRNOTAVAIL, .. }) => {
+                Some("local ports are used up: widen net.ipv4.ip_local_port_range, or keep more connections parked")
+            }
+            CloseReason::Local(IoFault { errno: Errno::EMFILE, .. }) => {
+                Some("raise this process's descriptor limit (ulimit -Hn), or lower --max-connections")
+            }
+            _ => None,
+        };
+        warn!(
+            address = address.map(tracing::field::display),
+            reason = reason.label(),
+            detail = reason.detail().map(tracing::field::display),
+            remedy,
+            suppressed = some_if_any(suppressed),
+            "origin cannot be reached"
+        );
+    }
+}
+
+/// A field that is absent rather than zero.
+fn some_if_any(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use sheave_lifecycle::errno::Op;
+    use sheave_lifecycle::observe::ConnectionId;
+    use sheave_lifecycle::phase::{Phase, Side};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("lock").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(act: impl FnOnce(&LifecycleLog)) -> String {
+        let kept = Kept::default();
+        let into = kept.clone();
+        let subscriber =
+            tracing_subscriber::fmt().without_time().with_target(false).with_writer(move || into.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || act(&LifecycleLog::new()));
+        let bytes = kept.0.lock().expect("lock").clone();
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    fn closed(side: Side, reason: CloseReason) -> Closed {
+        Closed {
+            side,
+            id: ConnectionId(9),
+            peer: Some(([192, 0, 2, 1], 40_000).into()),
+            reason,
+            phase: Phase::Waiting,
+            age: Duration::from_millis(1234),
+            exchanges: 2,
+            bytes_in: 10,
+            bytes_out: 20,
+        }
+    }
+
+    const fn fault(op: Op, errno: Errno) -> IoFault {
+        IoFault { op, errno }
+    }
+
+    #[test]
+    fn an_end_that_is_worth_a_look_is_one_line_with_all_fields() {
+        let reset = CloseReason::PeerReset(fault(Op::Read, Errno::ECONNRESET));
+        let text = logged(|log| log.closed(&closed(Side::Upstream, reset)));
+        assert_eq!(
+            text.trim(),
+            "WARN connection ended side=\"upstream\" id=9 peer=192.0.2.1:40000 reason=\"peer-reset\" \
+             detail=ECONNRESET in read severity=\"peer\" phase=\"waiting\" age_ms=1234 exchanges=2 bytes_in=10 \
+             bytes_out=20"
+        );
+        let text = logged(|log| log.closed(&closed(Side::Downstream, CloseReason::Bug("pump"))));
+        assert!(text.contains("ERROR") && text.contains("detail=pump"), "{text}");
+    }
+
+    #[test]
+    fn a_client_that_leaves_is_no_line() {
+        let reset = CloseReason::PeerReset(fault(Op::Write, Errno::EPIPE));
+        for reason in [reset, CloseReason::PeerClosed, CloseReason::Agreed] {
+            assert_eq!(logged(|log| log.closed(&closed(Side::Downstream, reason))), "");
+        }
+    }
+
+    #[test]
+    fn a_storm_is_bounded() {
+        let end = closed(Side::Downstream, CloseReason::Protocol("bare-lf"));
+        let text = logged(|log| (0..10_000).for_each(|_| log.closed(&end)));
+        assert!((50..200).contains(&text.lines().count()), "{} lines", text.lines().count());
+    }
+
+    #[test]
+    fn trouble_comes_with_a_remedy() {
+        let text = logged(|log| {
+            log.accept_failed(fault(Op::Accept, Errno::EMFILE));
+            log.connect_failed(
+                Some(([127, 0, 0, 1], 9).into()),
+                CloseReason::Local(fault(Op::Connect, Errno::EADDRNOTAVAIL)),
+            );
+            log.refused("max-connections");
+        });
+        for part in ["EMFILE in accept", "ulimit -Hn", "ip_local_port_range", "127.0.0.1:9", "max-connections"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

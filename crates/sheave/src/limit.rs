@@ -1,0 +1,105 @@
+//! Limits as people write them: a number or a size, and `off` where a limit may be off.
+
+use crate::size;
+
+/// A bound that may also be switched off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Limit {
+    /// Not in force.
+    Off,
+    /// The most that is allowed; never zero.
+    Max(u64),
+}
+
+impl Limit {
+    /// The bound, if one is in force.
+    pub(crate) const fn max(self) -> Option<u64> {
+        match self {
+            Self::Off => None,
+            Self::Max(max) => Some(max),
+        }
+    }
+}
+
+/// Reads a number that is at least one.
+///
+/// # Errors
+///
+/// A sentence that says what would be right.
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(0) => Err("zero would allow nothing: write a number from 1".to_owned()),
+        Ok(count) if is_number => Ok(count),
+        _ => Err("write a whole number from 1".to_owned()),
+    }
+}
+
+/// Reads a number that is at least one, or the word `off`.
+///
+/// # Errors
+///
+/// See [`parse_count`].
+pub(crate) fn parse_count_or_off(text: &str) -> Result<Limit, String> {
+    match text {
+        "off" => Ok(Limit::Off),
+        "0" => Err("zero could mean two things: write `off` for no limit, or a number from 1".to_owned()),
+        _ => parse_count(text).map(Limit::Max),
+    }
+}
+
+/// Reads a size that is at least one byte.
+///
+/// # Errors
+///
+/// See [`size::parse`].
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    match size::parse(text)? {
+        0 => Err("zero would allow nothing: write a size such as 64k".to_owned()),
+        max => Ok(max),
+    }
+}
+
+/// Reads a size that is at least one byte, or the word `off`.
+///
+/// # Errors
+///
+/// See [`size::parse`].
+pub(crate) fn parse_size_or_off(text: &str) -> Result<Limit, String> {
+    match text {
+        "off" => Ok(Limit::Off),
+        _ => match size::parse(text)? {
+            0 => Err("zero could mean two things: write `off` for no limit, or a size such as 10m".to_owned()),
+            max => Ok(Limit::Max(max)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_or_off() {
+        assert_eq!(parse_count("1"), Ok(1));
+        assert_eq!(parse_count_or_off("1000"), Ok(Limit::Max(1000)));
+        assert_eq!(parse_count_or_off("off"), Ok(Limit::Off));
+        assert_eq!(parse_size("64k"), Ok(65_536));
+        assert_eq!(parse_size_or_off("64k"), Ok(Limit::Max(65_536)));
+        assert_eq!(parse_size_or_off("off"), Ok(Limit::Off));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for text in ["", "0", "-1", "+1", "1k", "one", "OFF", "18446744073709551616"] {
+            assert!(parse_count(text).is_err(), "{text:?}");
+            assert!(parse_count_or_off(text).is_err(), "{text:?}");
+        }
+        for text in ["", "0", "0k", "-1", "on"] {
+            assert!(parse_size(text).is_err(), "{text:?}");
+            assert!(parse_size_or_off(text).is_err(), "{text:?}");
+        }
+        assert!(parse_count("off").is_err());
+        assert!(parse_size("off").is_err());
+    }
+}
