@@ -68,8 +68,6 @@ facts! {
             /// The first byte that does not belong into a name (`:` when the name is empty).
             byte: u8
         } => "invalid-field-name", "byte 0x{byte:02x} does not belong into a field name";
-        /// A field value held bytes that must not be written.
-        InvalidFieldValue => "invalid-field-value", "a field value holds a byte that cannot be sent";
         /// The method was empty or no token.
         InvalidMethod => "invalid-method", "the method is not a token";
         /// The request line was not `method SP target SP version`.
@@ -145,6 +143,11 @@ facts! {
             /// The bound in lines.
             limit: usize
         } => "too-many-fields", "there are more than {limit} field lines";
+        /// Connection named too many options.
+        TooManyConnectionOptions {
+            /// The bound in options.
+            limit: usize
+        } => "too-many-connection-options", "Connection names more than {limit} options";
         /// The request line held too many bytes.
         RequestLineTooLong {
             /// The bound in bytes.
@@ -194,7 +197,6 @@ impl ProtocolError {
             | Self::MissingColon
             | Self::IndentedFirstLine
             | Self::InvalidFieldName { .. }
-            | Self::InvalidFieldValue
             | Self::InvalidMethod
             | Self::InvalidRequestLine
             | Self::InvalidTarget
@@ -222,9 +224,10 @@ impl ProtocolError {
             Self::ContentLengthOverflow | Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
-            Self::TrailersTooLarge { .. } | Self::HeadTooLarge { .. } | Self::TooManyFields { .. } => {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
+            Self::TrailersTooLarge { .. }
+            | Self::HeadTooLarge { .. }
+            | Self::TooManyFields { .. }
+            | Self::TooManyConnectionOptions { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnknownTransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::NotHttp | Self::InvalidStatus | Self::TooManyInformational { .. } | Self::UnaskedSwitch => {
                 StatusCode::BAD_GATEWAY
@@ -263,8 +266,9 @@ impl ProtocolError {
             Self::TrailersTooLarge { .. } => "RFC 9112 §7.1.2",
             Self::TruncatedHead | Self::TruncatedBody => "RFC 9112 §8",
             Self::InvalidFieldName { .. } => "RFC 9110 §5.1",
-            Self::ControlByte { .. } | Self::InvalidFieldValue => "RFC 9110 §5.5",
+            Self::ControlByte { .. } => "RFC 9110 §5.5",
             Self::ForbiddenTrailer => "RFC 9110 §6.5.1",
+            Self::TooManyConnectionOptions { .. } => "RFC 9110 §7.6.1",
             Self::InvalidMaxForwards => "RFC 9110 §7.6.2",
             Self::UnaskedSwitch => "RFC 9110 §7.8",
             Self::InvalidContentLength | Self::ContentLengthOverflow => "RFC 9110 §8.6",
@@ -308,6 +312,8 @@ facts! {
         SwitchWithoutUpgrade => "switch-without-upgrade", "a 101 names no protocol to switch to";
         /// A request without a Host field.
         MissingHost => "missing-host", "the request has no Host";
+        /// A request with more than one Host field.
+        RepeatedHost => "repeated-host", "the request has more than one Host";
         /// A request target that cannot be written.
         InvalidTarget => "invalid-target", "the request target cannot be written";
     }

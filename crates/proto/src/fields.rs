@@ -212,6 +212,11 @@ impl Fields {
         self.list(name).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
     }
 
+    /// At most so many bytes are written when all lines are.
+    pub(crate) fn written_bytes(&self) -> usize {
+        self.lines.iter().map(|line| usize::from(line.name_len) + line.value_len as usize + 4).sum()
+    }
+
     /// Writes the lines for which `keep` says true, each as `name: value CRLF`.
     ///
     /// Lines that came exactly so, one after the other, are copied together.

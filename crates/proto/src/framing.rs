@@ -68,6 +68,22 @@ pub fn allows_content(status: StatusCode, request_method: &Method) -> bool {
         || (*request_method == Method::CONNECT && status.is_success()))
 }
 
+/// RFC 9110 §6.5.1: fields that frame or route a message, or manage the connection, mean nothing in a trailer section
+/// and mislead whoever merges it into the head.
+pub(crate) const fn is_forbidden_trailer(name: Known) -> bool {
+    matches!(
+        name,
+        Known::ContentLength
+            | Known::TransferEncoding
+            | Known::Host
+            | Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::Te
+            | Known::Upgrade
+    )
+}
+
 /// Whether the sender of this message keeps the connection open after it: HTTP/1.1 unless it says `close`, HTTP/1.0
 /// only if it says `keep-alive` (RFC 9112 §9.3). Every Connection line counts, in any case, and `close` wins.
 #[must_use]

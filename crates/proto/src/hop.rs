@@ -1,28 +1,130 @@
-//! What ends at the next hop: Connection's fields removed, Via and Max-Forwards kept.
+//! What ends at this hop: the fields of the connection removed, Via and Max-Forwards kept.
 
-use crate::error::ProtocolError;
+use crate::error::{InvalidField, ProtocolError};
 use crate::fields::Fields;
+use crate::grammar::{NotDecimal, decimal, is_blank, trim};
 use crate::head::RequestHead;
+use crate::known::Known;
 use crate::version::Version;
 
-/// Removes the hop-by-hop fields (RFC 9110 §7.6.1).
-pub fn strip_hop_by_hop(fields: &mut Fields) {
-    let _ = fields;
+use http::Method;
+use smallvec::SmallVec;
+
+/// Connection options that one message may name. Real ones name two or three; each is compared with every field.
+pub const MAX_CONNECTION_OPTIONS: usize = 32;
+
+/// Removes what was meant for this hop alone, from a head or a trailer section of either direction (RFC 9110 §7.6.1):
+///
+/// - every field that any Connection line names, and Connection itself;
+/// - Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Upgrade and HTTP2-Settings, named or not;
+/// - Proxy-Authenticate, Proxy-Authentication-Info and Proxy-Authorization, which speak of the next proxy (RFC 9110
+///   §11.7): that is us.
+///
+/// What Connection cannot remove, since a peer would then edit what this hop or an earlier one testifies: Host,
+/// Content-Length, Via, Forwarded, X-Real-IP, every X-Forwarded-*, Expect and Max-Forwards. Framing is read before and
+/// written anew after, so nothing is lost with Transfer-Encoding. Read [`keeps_alive`](crate::framing::keeps_alive),
+/// [`upgrade`](crate::framing::upgrade) and the body's length first; add our own fields after.
+///
+/// # Errors
+/// [`ProtocolError::TooManyConnectionOptions`] beyond [`MAX_CONNECTION_OPTIONS`]; nothing is removed then.
+pub fn strip_hop_by_hop(fields: &mut Fields) -> Result<(), ProtocolError> {
+    let mut known = ALWAYS;
+    let mut others = SmallVec::<[SmallVec<[u8; 24]>; 4]>::new();
+    for (count, option) in fields.list(Known::Connection).enumerate() {
+        if count == MAX_CONNECTION_OPTIONS {
+            return Err(ProtocolError::TooManyConnectionOptions { limit: MAX_CONNECTION_OPTIONS });
+        }
+        match Known::from_bytes(option) {
+            Some(name) => known |= bit(name),
+            // `close` and `keep-alive` are options of their own, and no field has the first name.
+            None if option.eq_ignore_ascii_case(b"close") || is_testimony(option) => {}
+            None => others.push(SmallVec::from_slice(option)),
+        }
+    }
+    let known = known & !NEVER;
+    fields.retain(|field| match field.known() {
+        Some(name) => known & bit(name) == 0,
+        None => others.is_empty() || !others.iter().any(|option| field.is_named(option)),
+    });
+    Ok(())
 }
 
-/// Appends our entry to Via (RFC 9110 §7.6.3).
-pub fn append_via(fields: &mut Fields, version: Version, pseudonym: &str) {
-    let _ = (fields, version, pseudonym);
+const ALWAYS: u64 = bit(Known::Connection)
+    | bit(Known::KeepAlive)
+    | bit(Known::ProxyConnection)
+    | bit(Known::Te)
+    | bit(Known::TransferEncoding)
+    | bit(Known::Upgrade)
+    | bit(Known::Http2Settings)
+    | bit(Known::ProxyAuthenticate)
+    | bit(Known::ProxyAuthenticationInfo)
+    | bit(Known::ProxyAuthorization);
+
+const NEVER: u64 = bit(Known::Host)
+    | bit(Known::ContentLength)
+    | bit(Known::Via)
+    | bit(Known::Forwarded)
+    | bit(Known::XRealIp)
+    | bit(Known::XForwardedFor)
+    | bit(Known::XForwardedHost)
+    | bit(Known::XForwardedPort)
+    | bit(Known::XForwardedProto)
+    | bit(Known::Expect)
+    | bit(Known::MaxForwards);
+
+const _: () = assert!(Known::ALL.len() <= 64 && ALWAYS & NEVER == 0);
+
+const fn bit(name: Known) -> u64 {
+    1 << name as u8
 }
 
-/// True when Via names the pseudonym: the message came around in a circle.
+/// X-Forwarded-Prefix and the like: not known here, but not for a peer to remove either.
+fn is_testimony(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"X-Forwarded-";
+    name.get(..PREFIX.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(PREFIX))
+}
+
+/// Appends our entry to Via: the version in which the message came, and our pseudonym (RFC 9110 §7.6.3).
+///
+/// # Errors
+/// [`InvalidField::Value`] when the pseudonym is empty or cannot stand in Via: it holds a blank, a comma or a byte that
+/// cannot be sent.
+pub fn append_via(fields: &mut Fields, version: Version, pseudonym: &str) -> Result<(), InvalidField> {
+    if pseudonym.is_empty() || pseudonym.bytes().any(|byte| is_blank(byte) || byte == b',') {
+        return Err(InvalidField::Value);
+    }
+    let mut entry = SmallVec::<[u8; 64]>::from_slice(version.number().as_bytes());
+    entry.push(b' ');
+    entry.extend_from_slice(pseudonym.as_bytes());
+    fields.push(Known::Via, &entry)
+}
+
+/// True when an entry of Via is by this pseudonym, in any case: the message went around in a circle.
+#[must_use]
 pub fn via_contains(fields: &Fields, pseudonym: &str) -> bool {
-    let _ = (fields, pseudonym);
-    false
+    fields.list(Known::Via).any(|entry| {
+        // received-protocol RWS received-by [ RWS comment ]
+        let by = entry.iter().position(|&byte| is_blank(byte)).map_or(&[][..], |end| trim(&entry[end..]));
+        let by = by.split(|&byte| is_blank(byte)).next().unwrap_or_default();
+        by.eq_ignore_ascii_case(pseudonym.as_bytes())
+    })
 }
 
-/// The value of Max-Forwards, for OPTIONS and TRACE (RFC 9110 §7.6.2).
+/// How often an OPTIONS or TRACE request may still be forwarded: at zero it is answered here, else it goes on with one
+/// less (RFC 9110 §7.6.2). `None` without the field, and with every other method, where it means nothing.
+///
+/// # Errors
+/// [`ProtocolError::InvalidMaxForwards`] when the field comes twice or is not `1*DIGIT`. What does not fit into 64 bits
+/// reads as the largest number that does.
 pub fn max_forwards(head: &RequestHead) -> Result<Option<u64>, ProtocolError> {
-    let _ = head;
-    Ok(None)
+    if !matches!(*head.method(), Method::OPTIONS | Method::TRACE) {
+        return Ok(None);
+    }
+    let mut lines = head.fields().get_all(Known::MaxForwards);
+    let Some(value) = lines.next() else { return Ok(None) };
+    match (decimal(value), lines.next()) {
+        (Ok(count), None) => Ok(Some(count)),
+        (Err(NotDecimal::Overflow), None) => Ok(Some(u64::MAX)),
+        _ => Err(ProtocolError::InvalidMaxForwards),
+    }
 }

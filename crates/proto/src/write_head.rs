@@ -1,30 +1,46 @@
 //! Heads into bytes: our own framing and our own Connection, never a peer's.
 
 use bytes::BytesMut;
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::error::Misuse;
-use crate::framing::BodyLength;
+use crate::fields::Fields;
+use crate::framing::{BodyLength, allows_content};
+use crate::grammar::is_target;
 use crate::head::{RequestHead, ResponseHead};
+use crate::known::Known;
 use crate::version::Version;
 
-/// What the message says about the connection after it (RFC 9112 §9.6).
+/// What a message says about the connection after it (RFC 9110 §7.6.1, RFC 9112 §9.6).
+///
+/// Connection is written at the moment of writing and from nothing else: no line of that name in the fields, whoever put
+/// it there, is ever sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionField {
-    /// Nothing: the version's default holds. For a 1.0 peer that means `close`.
+    /// Nothing. That means `close` to a peer of HTTP/1.0 and keep-alive to all others.
     Omit,
     /// `close`.
     Close,
-    /// `keep-alive`, written only to a peer of HTTP/1.0.
+    /// `keep-alive`, for a peer of HTTP/1.0. In a response to anyone else it is left out: there it is the default.
     KeepAlive,
-    /// `upgrade`: the head's Upgrade lines are written. With any other value they are left out (but for 426, which needs
-    /// them: RFC 9110 §15.5.22).
+    /// `upgrade`. The Upgrade lines of the fields are sent; with any other value they are left out, but in a 426, which
+    /// must have them (RFC 9110 §15.5.22).
     Upgrade,
 }
 
-/// Writes a request head. `target` is what stands in the request line, such as the head's `path_and_query()`.
+/// Room for a start line's fixed parts and the lines that are written here.
+const OWN_BYTES: usize = 128;
+
+/// Appends a request head to `out`, as HTTP/1.1. `target` is what stands in the request line: `head.path_and_query()`
+/// for an origin server, `head.target()` for another proxy.
 ///
-/// Every Connection, Keep-Alive, Proxy-Connection, Transfer-Encoding and Content-Length line in the fields is left out.
+/// The fields follow in their order, but for Connection, Keep-Alive, Proxy-Connection, Transfer-Encoding, Content-Length
+/// and, as [`ConnectionField`] says, Upgrade. Framing is written for `body`: nothing for `None`, so whoever owes a
+/// `Content-Length: 0` (RFC 9110 §8.6: POST without content) passes `Known(0)`. A TE line is named in Connection.
+///
+/// # Errors
+/// [`Misuse::InvalidTarget`], [`Misuse::MissingHost`] and [`Misuse::RepeatedHost`] (RFC 9112 §3.2),
+/// [`Misuse::RequestUntilClose`] (RFC 9112 §6.3). Nothing is written then.
 pub fn write_request_head(
     out: &mut BytesMut,
     head: &RequestHead,
@@ -32,12 +48,55 @@ pub fn write_request_head(
     body: BodyLength,
     connection: ConnectionField,
 ) -> Result<(), Misuse> {
-    let _ = (out, head, target, body, connection);
-    Err(Misuse::WrongState)
+    let fields = head.fields();
+    if target.is_empty() || !is_target(target.as_bytes()) {
+        return Err(Misuse::InvalidTarget);
+    }
+    match fields.count(Known::Host) {
+        0 => return Err(Misuse::MissingHost),
+        1 => {}
+        _ => return Err(Misuse::RepeatedHost),
+    }
+    if body == BodyLength::UntilClose {
+        return Err(Misuse::RequestUntilClose);
+    }
+    let method = head.method().as_str().as_bytes();
+    out.reserve(method.len() + target.len() + fields.written_bytes() + OWN_BYTES);
+    out.extend_from_slice(method);
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let upgrade = connection == ConnectionField::Upgrade;
+    let has_te = write_fields(out, fields, upgrade);
+    write_framing(out, body);
+    write_connection(
+        out,
+        &[
+            (connection == ConnectionField::Close, b"close"),
+            (connection == ConnectionField::KeepAlive, b"keep-alive"),
+            (upgrade, b"upgrade"),
+            // RFC 9110 §10.1.4: a sender of TE names it in Connection.
+            (has_te, b"TE"),
+        ],
+    );
+    out.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
-/// Writes a response head and says how its content is to be written: `None` where there can be none (then `body` is what
-/// the fields declare, for HEAD and 304), `UntilClose` instead of `Chunked` for a peer of HTTP/1.0.
+/// Appends a response head to `out`, as HTTP/1.1, for a client that speaks `peer` and asked with `request_method`. Says
+/// how the content behind it is to be written:
+///
+/// - where there can be none (RFC 9110 §6.4.1), `None`. In answers to HEAD and in 304 the framing of `body` is written
+///   all the same, for what a GET would have got (RFC 9110 §8.6); 1xx, 204 and a 2xx to CONNECT carry none;
+/// - otherwise `None` counts as `Known(0)`, since a client would wait for the connection's end;
+/// - `Chunked` becomes `UntilClose` for a peer of HTTP/1.0 (RFC 9112 §6.1), and with `UntilClose` the head says `close`,
+///   whatever `connection` is.
+///
+/// The fields follow in their order, with the same exceptions as in [`write_request_head`].
+///
+/// # Errors
+/// [`Misuse::InformationalToHttp10`] (RFC 9110 §15.2); [`Misuse::SwitchWithoutUpgrade`] for a 101 without an Upgrade
+/// line, or with another `connection` than `Upgrade` (RFC 9110 §7.8). Nothing is written then.
 pub fn write_response_head(
     out: &mut BytesMut,
     head: &ResponseHead,
@@ -46,6 +105,97 @@ pub fn write_response_head(
     body: BodyLength,
     connection: ConnectionField,
 ) -> Result<BodyLength, Misuse> {
-    let _ = (out, head, request_method, peer, body, connection);
-    Err(Misuse::WrongState)
+    let (status, fields) = (head.status(), head.fields());
+    if status.is_informational() && peer < Version::Http11 {
+        return Err(Misuse::InformationalToHttp10);
+    }
+    let upgrade = connection == ConnectionField::Upgrade;
+    if status == StatusCode::SWITCHING_PROTOCOLS && !(upgrade && fields.contains(Known::Upgrade)) {
+        return Err(Misuse::SwitchWithoutUpgrade);
+    }
+    let upgrade = upgrade || (status == StatusCode::UPGRADE_REQUIRED && fields.contains(Known::Upgrade));
+    let (declared, effective) = response_framing(status, request_method, peer, body);
+
+    out.reserve(head.reason().len() + fields.written_bytes() + OWN_BYTES);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(head.reason());
+    out.extend_from_slice(b"\r\n");
+    write_fields(out, fields, upgrade);
+    write_framing(out, declared);
+    let close = connection == ConnectionField::Close || effective == BodyLength::UntilClose;
+    let keep_alive = connection == ConnectionField::KeepAlive && peer < Version::Http11 && !close;
+    write_connection(out, &[(close, b"close"), (keep_alive, b"keep-alive"), (upgrade, b"upgrade")]);
+    out.extend_from_slice(b"\r\n");
+    Ok(effective)
+}
+
+/// What the head declares, and how the content is to be written.
+fn response_framing(
+    status: StatusCode,
+    request_method: &Method,
+    peer: Version,
+    body: BodyLength,
+) -> (BodyLength, BodyLength) {
+    let body = match body {
+        BodyLength::Chunked if peer < Version::Http11 => BodyLength::UntilClose,
+        body => body,
+    };
+    if allows_content(status, request_method) {
+        let body = if body == BodyLength::None { BodyLength::Known(0) } else { body };
+        return (body, body);
+    }
+    // RFC 9110 §8.6, RFC 9112 §6.1: no framing in 1xx, 204 and a 2xx to CONNECT.
+    let is_bare = status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || (*request_method == Method::CONNECT && status.is_success());
+    (if is_bare { BodyLength::None } else { body }, BodyLength::None)
+}
+
+/// Writes the lines that are not ours to write, and says whether TE is among them.
+fn write_fields(out: &mut BytesMut, fields: &Fields, upgrade: bool) -> bool {
+    let mut has_te = false;
+    fields.write_to(out, |name| match name {
+        Some(
+            Known::Connection
+            | Known::KeepAlive
+            | Known::ProxyConnection
+            | Known::TransferEncoding
+            | Known::ContentLength,
+        ) => false,
+        Some(Known::Upgrade) => upgrade,
+        Some(Known::Te) => {
+            has_te = true;
+            true
+        }
+        _ => true,
+    });
+    has_te
+}
+
+/// The only place that writes Content-Length and Transfer-Encoding.
+fn write_framing(out: &mut BytesMut, body: BodyLength) {
+    match body {
+        BodyLength::Known(len) => {
+            out.extend_from_slice(b"Content-Length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        BodyLength::None | BodyLength::UntilClose => {}
+    }
+}
+
+/// The only place that writes Connection, in both roles: one line with the options that apply, or none.
+fn write_connection(out: &mut BytesMut, options: &[(bool, &[u8])]) {
+    let mut before: &[u8] = b"Connection: ";
+    for (_, option) in options.iter().filter(|(applies, _)| *applies) {
+        out.extend_from_slice(before);
+        out.extend_from_slice(option);
+        before = b", ";
+    }
+    if before == b", " {
+        out.extend_from_slice(b"\r\n");
+    }
 }
