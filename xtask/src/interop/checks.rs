@@ -1,0 +1,260 @@
+//! What is tried against every origin: one function a check, one table of them.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::curl::{Curl, Said};
+use super::files::{Files, Sample};
+use super::load;
+use super::origins::{Offers, Upload};
+
+/// Where the checks knock, and what must be behind.
+pub(super) struct Target<'a> {
+    /// The proxy, or the origin itself.
+    pub(super) base: SocketAddr,
+    pub(super) files: &'a Files,
+    pub(super) offers: &'a Offers,
+    /// No proxy is in between.
+    pub(super) direct: bool,
+}
+
+/// One check: its name, the origins that it fits, and the doing. It returns what was seen, for the table.
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    pub(super) fits: fn(&Offers) -> bool,
+    pub(super) run: fn(&Target<'_>) -> Result<String>,
+}
+
+pub(super) const CHECKS: &[Check] = &[
+    Check { name: "GET", fits: |_| true, run: |to| download(to, Sample::Small) },
+    Check { name: "HEAD", fits: |_| true, run: head },
+    Check { name: "GET of what is not there", fits: |_| true, run: not_found },
+    Check { name: "two URLs on one connection", fits: |_| true, run: kept_alive },
+    Check { name: "HTTP/1.0 client", fits: |_| true, run: http_1_0 },
+    Check { name: "range and condition", fits: |offers| offers.ranges, run: range_and_condition },
+    Check { name: "big download", fits: |_| true, run: big_download },
+    Check { name: "aborted download", fits: |_| true, run: aborted_download },
+    Check { name: "upload of a file", fits: |offers| offers.upload.is_some(), run: |to| upload(to, &[]) },
+    Check { name: "upload, chunked", fits: |offers| offers.upload.is_some(), run: |to| upload(to, &[CHUNKED]) },
+    Check { name: "upload, Expect: 100-continue", fits: |offers| offers.upload.is_some(), run: expect_continue },
+    Check { name: "big upload, chunked", fits: |offers| offers.upload.is_some(), run: big_upload },
+    Check { name: "echo while still sending", fits: |offers| offers.echoes, run: echo },
+    Check { name: "a slow response is not held back", fits: |offers| offers.drips, run: drip },
+    Check { name: "103 Early Hints", fits: |offers| offers.hints, run: early_hints },
+    Check { name: "wrk", fits: |_| true, run: wrk },
+    Check { name: "h2load", fits: |_| true, run: h2load },
+    Check { name: "POST as the origin gives up waiting", fits: |offers| offers.counts_posts, run: reuse_race },
+];
+
+const CHUNKED: &str = "Transfer-Encoding: chunked";
+const CONTINUE: &str = "Expect: 100-continue";
+
+fn download(to: &Target<'_>, sample: Sample) -> Result<String> {
+    let said = Curl::new().url(to.base, &path(sample)).hashed()?;
+    same_file(to, &said, sample)?;
+    let rate = sample.len_bytes() as f64 / said.only()?.total_secs / f64::from(1 << 20);
+    Ok(if sample.len_bytes() > 1 << 20 {
+        format!("{}, {rate:.0} MiB/s", sample.size())
+    } else {
+        sample.size().to_owned()
+    })
+}
+
+fn path(sample: Sample) -> String {
+    format!("/files/{}", sample.name())
+}
+
+/// The status is 200 and the body is the file, byte for byte.
+fn same_file(to: &Target<'_>, said: &Said, sample: Sample) -> Result<()> {
+    let answer = said.only()?;
+    status(answer.status, 200)?;
+    let (got, expected) = (answer.body_len, sample.len_bytes());
+    ensure!(got == expected, "{got} bytes of body instead of {expected}");
+    ensure!(said.body == to.files.digest(sample), "the body's digest is {} instead of the file's", said.body);
+    Ok(())
+}
+
+fn status(got: u64, expected: u64) -> Result<()> {
+    ensure!(got == expected, "status {got} instead of {expected}");
+    Ok(())
+}
+
+fn head(to: &Target<'_>) -> Result<String> {
+    let said = Curl::new().arg("--head").arg("--output").arg("/dev/null").url(to.base, &path(Sample::Small)).text()?;
+    status(said.only()?.status, 200)?;
+    if !to.offers.knows_lengths {
+        return Ok("200".to_owned());
+    }
+    // RFC 9110 §8.6: in a response to HEAD it is the length that GET would have.
+    let expected = format!("content-length: {}\n", Sample::Small.len_bytes());
+    ensure!(said.heads.to_lowercase().contains(&expected), "no `{}` in:\n{}", expected.trim(), said.heads);
+    Ok("200, Content-Length kept".to_owned())
+}
+
+fn not_found(to: &Target<'_>) -> Result<String> {
+    let said = Curl::new().url(to.base, "/files/absent").text()?;
+    status(said.only()?.status, 404)?;
+    Ok("404 of the origin".to_owned())
+}
+
+fn kept_alive(to: &Target<'_>) -> Result<String> {
+    let (small, medium) = (path(Sample::Small), path(Sample::Medium));
+    // The second URL's body follows the first's, both to the same digest: the lengths tell them apart.
+    let said = Curl::new().url(to.base, &small).url(to.base, &medium).hashed()?;
+    let [first, second] = said.answers.as_slice() else { anyhow::bail!("{} answers to two URLs", said.answers.len()) };
+    status(first.status, 200)?;
+    status(second.status, 200)?;
+    ensure!(first.body_len == Sample::Small.len_bytes(), "first body: {} bytes", first.body_len);
+    ensure!(second.body_len == Sample::Medium.len_bytes(), "second body: {} bytes", second.body_len);
+    let connects = first.connects + second.connects;
+    // A proxy keeps its client's connection even where the origin closes its own after each response.
+    let expected = if to.direct && !to.offers.keeps_alive { 2 } else { 1 };
+    ensure!(connects == expected, "{connects} connections instead of {expected}");
+    Ok(format!("{connects} connection{}", if connects == 1 { "" } else { "s" }))
+}
+
+fn http_1_0(to: &Target<'_>) -> Result<String> {
+    let said = Curl::new().arg("--http1.0").url(to.base, &path(Sample::Medium)).hashed()?;
+    same_file(to, &said, Sample::Medium)?;
+    // RFC 9112 §6.1: a server must not send Transfer-Encoding to HTTP/1.0.
+    ensure!(!said.heads.to_lowercase().contains("transfer-encoding"), "Transfer-Encoding in:\n{}", said.heads);
+    Ok(Sample::Medium.size().to_owned())
+}
+
+fn range_and_condition(to: &Target<'_>) -> Result<String> {
+    let part = Curl::new().arg("--range").arg("100-199").url(to.base, &path(Sample::Small)).hashed()?;
+    status(part.only()?.status, 206)?;
+    ensure!(part.only()?.body_len == 100, "{} bytes instead of 100", part.only()?.body_len);
+    let etag = part.heads.lines().find_map(|line| line.to_lowercase().strip_prefix("etag: ").map(str::to_owned));
+    let etag = etag.context("the origin sent no ETag")?;
+    // A 304 has no body whatever its fields say; the next response on the connection shows that nothing was left over.
+    let condition = format!("If-None-Match: {etag}");
+    let small = path(Sample::Small);
+    let said = Curl::new().header(&condition).url(to.base, &small).url(to.base, &small).text()?;
+    for answer in &said.answers {
+        status(answer.status, 304)?;
+    }
+    Ok("206, 304 twice".to_owned())
+}
+
+fn big_download(to: &Target<'_>) -> Result<String> {
+    download(to, to.offers.biggest)
+}
+
+fn aborted_download(to: &Target<'_>) -> Result<String> {
+    for _ in 0..3 {
+        Curl::new().url(to.base, &path(to.offers.biggest)).abort_after(1 << 20)?;
+    }
+    download(to, Sample::Small).context("after the aborted ones")?;
+    Ok("3 cut after 1 MiB, next one whole".to_owned())
+}
+
+fn upload(to: &Target<'_>, headers: &[&str]) -> Result<String> {
+    send(to, Sample::Medium, headers)?;
+    Ok(Sample::Medium.size().to_owned())
+}
+
+/// Uploads a sample and sees to it that exactly it arrived.
+fn send(to: &Target<'_>, sample: Sample, headers: &[&str]) -> Result<Said> {
+    let upload = to.offers.upload.context("this origin takes no uploads")?;
+    let file = to.files.path(sample);
+    // Without an Expect line of ours curl adds one to large bodies: an empty one takes it out.
+    let mut curl = if headers.contains(&CONTINUE) { Curl::new() } else { Curl::new().header("Expect:") };
+    curl = headers.iter().fold(curl, |curl, line| curl.header(line));
+    match upload {
+        Upload::Digest => {
+            let body = format!("@{}", file.display());
+            let said = curl.arg("--data-binary").arg(body).url(to.base, "/digest").text()?;
+            status(said.only()?.status, 200)?;
+            let expected = format!("{} {}", to.files.digest(sample), sample.len_bytes());
+            ensure!(said.body == expected, "the origin received `{}` instead of `{expected}`", said.body);
+            Ok(said)
+        }
+        Upload::Put => {
+            let stored = "/put/uploaded.bin";
+            let said = curl.arg("--upload-file").arg(&file).url(to.base, stored).text()?;
+            let code = said.only()?.status;
+            ensure!(code == 201 || code == 204, "PUT was answered with {code} instead of 201 or 204");
+            let back = Curl::new().url(to.base, stored).hashed()?;
+            same_file(to, &back, sample).context("what was stored")?;
+            Ok(said)
+        }
+    }
+}
+
+fn expect_continue(to: &Target<'_>) -> Result<String> {
+    let said = send(to, Sample::Medium, &[CONTINUE])?;
+    // RFC 9110 §10.1.1. curl sends the body unasked after a second: only the interim head shows that it was asked for.
+    ensure!(said.heads.starts_with("HTTP/1.1 100"), "no 100 (Continue) came before the final head:\n{}", said.heads);
+    Ok("100, then the body".to_owned())
+}
+
+fn big_upload(to: &Target<'_>) -> Result<String> {
+    let said = send(to, Sample::Large, &[CHUNKED])?;
+    let rate = Sample::Large.len_bytes() as f64 / said.only()?.total_secs / f64::from(1 << 20);
+    Ok(format!("{}, {rate:.0} MiB/s", Sample::Large.size()))
+}
+
+fn echo(to: &Target<'_>) -> Result<String> {
+    let curl = Curl::new().header("Expect:").header(CHUNKED).arg("--request").arg("POST");
+    let said = curl.arg("--upload-file").arg(to.files.path(Sample::Large)).url(to.base, "/echo").hashed()?;
+    same_file(to, &said, Sample::Large)?;
+    Ok(format!("{} there and back", Sample::Large.size()))
+}
+
+/// What `/drip` sends, in all.
+pub(super) const DROPS: &str = "drop 0\ndrop 1\ndrop 2\ndrop 3\ndrop 4\n";
+
+fn drip(to: &Target<'_>) -> Result<String> {
+    let said = Curl::new().url(to.base, "/drip").text()?;
+    ensure!(said.body == DROPS, "the body is {:?} instead of five drops", said.body);
+    let answer = said.only()?;
+    let (first, total) = (answer.first_byte_secs, answer.total_secs);
+    ensure!(first < total / 2.0, "the first byte came after {first:.2} s of {total:.2} s: someone collects the body");
+    Ok(format!("first byte after {:.0} of {:.0} ms", first * 1e3, total * 1e3))
+}
+
+fn early_hints(to: &Target<'_>) -> Result<String> {
+    let said = Curl::new().url(to.base, "/hints").text()?;
+    status(said.only()?.status, 200)?;
+    ensure!(said.body == "hinted\n", "the body is {:?}", said.body);
+    let (interim, last) = said.heads.split_once("\n\n").context("there is one head only, so no 103")?;
+    ensure!(interim.starts_with("HTTP/1.1 103") && interim.contains("/style.css"), "the first head is:\n{interim}");
+    ensure!(last.starts_with("HTTP/1.1 200"), "the head after the 103 is:\n{last}");
+    Ok("103 with Link, then 200".to_owned())
+}
+
+fn wrk(to: &Target<'_>) -> Result<String> {
+    load::wrk(to.base, &path(Sample::Small), to.offers.connections, 2)
+}
+
+fn h2load(to: &Target<'_>) -> Result<String> {
+    load::h2load(to.base, &path(Sample::Small), to.offers.connections, to.offers.connections * 200)
+}
+
+/// The origin closes idle connections after a second. POSTs come in volleys around that moment, so that parked
+/// connections are taken just before, while and after their FIN is on its way. None may fail, none may arrive twice.
+fn reuse_race(to: &Target<'_>) -> Result<String> {
+    const VOLLEY: usize = 8;
+    // Milliseconds from the end of one volley to the next; curl's own start adds a few.
+    const PAUSES: [u64; 8] = [930, 960, 975, 985, 990, 1000, 1010, 1050];
+    let before = posts(to)?;
+    for pause in PAUSES {
+        thread::scope(|scope| {
+            let posts: Vec<_> = (0..VOLLEY).map(|_| scope.spawn(|| send(to, Sample::Small, &[]))).collect();
+            posts.into_iter().try_for_each(|one| one.join().expect("a check does not panic").map(drop))
+        })?;
+        thread::sleep(Duration::from_millis(pause));
+    }
+    let (sent, arrived) = ((VOLLEY * PAUSES.len()) as u64, posts(to)? - before);
+    ensure!(arrived == sent, "{sent} POSTs were sent, {arrived} arrived");
+    Ok(format!("{sent} sent, {arrived} arrived"))
+}
+
+fn posts(to: &Target<'_>) -> Result<u64> {
+    let said = Curl::new().url(to.base, "/posts").text()?;
+    said.body.trim().parse().with_context(|| format!("/posts says {:?}", said.body))
+}

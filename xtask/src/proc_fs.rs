@@ -1,0 +1,89 @@
+//! What /proc tells of a process: its family, its CPU time, its memory.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// The fields of `/proc/PID/stat` that we read.
+struct Stat {
+    parent: u32,
+    /// utime + stime of all threads, ended ones included, in clock ticks.
+    ticks: u64,
+}
+
+impl Stat {
+    /// `4711 (a (strange) name) S 1 …`: the name may hold anything, so counting starts after the last parenthesis.
+    fn parse(text: &str) -> Option<Self> {
+        let (_, rest) = text.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
+        Some(Self { parent: fields.get(1)?.parse().ok()?, ticks: number(11)? + number(12)? })
+    }
+
+    fn of(pid: u32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+}
+
+/// A process and all its descendants that run now.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return vec![pid] };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let parents: Vec<(u32, u32)> = pids.filter_map(|one| Stat::of(one).map(|stat| (one, stat.parent))).collect();
+    let mut family = vec![pid];
+    let mut next = 0;
+    while next < family.len() {
+        let parent = family[next];
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        next += 1;
+    }
+    family
+}
+
+/// CPU time of a process and its descendants: user and system, all threads. Resolution: one clock tick, mostly 10 ms.
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
+    Stat::of(pid).with_context(|| format!("process {pid} is gone; its CPU time cannot be read"))?;
+    let ticks: u64 = family(pid).into_iter().filter_map(Stat::of).map(|stat| stat.ticks).sum();
+    let per_second = rustix::param::clock_ticks_per_second();
+    Ok(Duration::from_nanos(ticks * (1_000_000_000 / per_second)))
+}
+
+/// The most memory that the process ever held at once (`VmHWM`), in bytes.
+pub(crate) fn peak_memory_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    peak_in(&status).with_context(|| format!("{path} has no VmHWM line"))
+}
+
+fn peak_in(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stat_with_a_strange_name() {
+        let text = "42 (a) b (c) S 7 42 42 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 1 0 5 6 7";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.parent, stat.ticks), (7, 42));
+        assert!(Stat::parse("42 (a").is_none());
+    }
+
+    #[test]
+    fn peak_memory_is_in_bytes() {
+        assert_eq!(peak_in("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
+        assert!(peak_memory_bytes(std::process::id()).unwrap() > 100_000);
+    }
+
+    #[test]
+    fn this_process_uses_cpu_time() {
+        let start = cpu_time(std::process::id()).unwrap();
+        while cpu_time(std::process::id()).unwrap() == start {
+            std::hint::black_box((0..10_000).sum::<u64>());
+        }
+    }
+}
