@@ -78,6 +78,12 @@ impl DrainClock {
         self.started.after(self.plan.announce)
     }
 
+    /// Until when connections that had begun before the listener refused new ones are accepted: a client that was told
+    /// "connected" may not have been heard yet.
+    pub fn listening_until(&self) -> Time {
+        self.idle_until(self.started)
+    }
+
     /// When what is left is reset: the grace begins once nothing new is accepted.
     pub fn forcing_at(&self) -> Time {
         self.waiting_at().after(self.plan.grace)

@@ -1,5 +1,7 @@
 //! The one place that reads a clock.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use sheave_lifecycle::time::Time;
 use tokio::time::Instant;
 
@@ -21,6 +23,11 @@ impl Clock {
     pub fn now(&self) -> Time {
         let elapsed = Instant::now().saturating_duration_since(self.origin);
         Time::ZERO.after(elapsed)
+    }
+
+    /// Seconds since 1970, for `Date`. Not for deadlines: this clock can be set.
+    pub fn unix_seconds(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
     /// The runtime's name for `time`.

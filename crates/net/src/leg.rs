@@ -58,6 +58,17 @@ impl Default for LingerPlan {
     }
 }
 
+/// Which side a connection is on, and whom it connects, as far as there are IP addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// Seen from us.
+    pub side: Side,
+    /// The other end.
+    pub peer: Option<SocketAddr>,
+    /// Our end.
+    pub local: Option<SocketAddr>,
+}
+
 /// What a read brought.
 #[derive(Debug)]
 pub enum Received<T> {
@@ -92,11 +103,11 @@ pub struct Leg<M: Machine, S: Socket> {
 }
 
 impl<M: Machine, S: Socket> Leg<M, S> {
-    /// Takes a connected socket into care.
-    pub fn open(machine: M, socket: S, side: Side, context: Arc<LegContext>, now: Time) -> Self {
+    /// Takes a connected socket, whose ends are `peer` and `local`, into care.
+    pub fn open(machine: M, socket: S, ends: Ends, context: Arc<LegContext>, now: Time) -> Self {
         static NEXT: [AtomicU64; 2] = [AtomicU64::new(1), AtomicU64::new(1)];
+        let Ends { side, peer, local } = ends;
         let id = ConnectionId(NEXT[side as usize].fetch_add(1, Ordering::Relaxed));
-        let (peer, local) = (socket.peer(), socket.local());
         context.observer.opened(&Opened { side, id, peer, local, at: now });
         Self {
             machine,
@@ -376,11 +387,12 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         });
     }
 
-    /// Closes as the machine intends: writes what is owed, lingers if it should, and tells the observer the reason.
+    /// Closes as the machine intends: writes what is owed, lingers if it should, tells the observer the reason, and gives
+    /// it back with the phase in which it came up.
     ///
     /// # Cancel safety
     /// Dropped in between, the connection is closed and counted with the machine's reason.
-    pub async fn close(mut self, alarm: &mut Alarm, watch: &mut DrainWatch) {
+    pub async fn close(mut self, alarm: &mut Alarm, watch: &mut DrainWatch) -> (CloseReason, Phase) {
         let intent = self.machine.intent();
         match intent {
             Intent::Continue => self.note_end(CloseReason::Bug("closed-without-reason")),
@@ -404,6 +416,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
                 }
             }
         }
+        self.ended_as()
     }
 
     /// Closes at once, as far as that goes without waiting: for connections on which nothing is owed.
@@ -420,6 +433,12 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     fn note_end(&mut self, reason: CloseReason) {
         self.end.get_or_insert((reason, self.machine.phase()));
+    }
+
+    fn ended_as(&self) -> (CloseReason, Phase) {
+        self.end.unwrap_or_else(|| {
+            (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), self.machine.phase())
+        })
     }
 
     /// Writes what is owed, for as long as that may take.
@@ -488,9 +507,7 @@ fn empty(buffer: &mut BytesMut) {
 
 impl<M: Machine, S: Socket> Drop for Leg<M, S> {
     fn drop(&mut self) {
-        let phase = self.machine.phase();
-        let (reason, phase) =
-            self.end.unwrap_or_else(|| (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), phase));
+        let (reason, phase) = self.ended_as();
         let now = self.context.clock.now();
         self.context.observer.closed(&Closed {
             side: self.side,

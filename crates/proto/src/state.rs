@@ -119,6 +119,11 @@ impl State {
         use RequestState as Q;
         use ResponseState as A;
         let Self { request, response, persistence } = self;
+        if matches!((request, persistence, step), (Q::Idle, Persistence::Close, _))
+            && !matches!(step, Step::CloseAgreed)
+        {
+            return Err(Refused { state: self, step });
+        }
         let (request, response, persistence) = match (step, request, response) {
             // A request may only begin when the one before has been answered. RFC 9112 §9.3.2
             (Step::HeadBegun, Q::Idle, A::Idle) => (Q::Head, A::Idle, persistence),

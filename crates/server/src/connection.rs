@@ -1,0 +1,179 @@
+//! One connection from accept to close: request after request, each ended properly, and one reason at the end.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::StatusCode;
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::Timer;
+use sheave_lifecycle::machine::{Intent, Machine};
+use sheave_lifecycle::observe::MadeBy;
+use sheave_lifecycle::phase::{Phase, Side};
+use sheave_net::alarm::Alarm;
+use sheave_net::drain::{Drain, DrainWatch};
+use sheave_net::leg::{Ends, Leg, LegContext};
+use sheave_net::listen::Accepted;
+use sheave_net::socket::Socket;
+use sheave_proto::config::ConnectionConfig;
+use sheave_proto::connection::Connection;
+use sheave_proto::framing::BodyLength;
+use sheave_proto::head::RequestHead;
+
+use crate::answer::Answer;
+use crate::config::ServerConfig;
+use crate::exchange::{Exchange, ServerLeg};
+use crate::guard::{self, Guarded};
+use crate::handler::{Handler, HandlerError};
+use crate::record::Record;
+use crate::request::{Next, next_request};
+
+/// What all connections of a server share.
+pub(crate) struct Shared<H> {
+    pub(crate) handler: H,
+    pub(crate) config: ServerConfig,
+    pub(crate) connection: Arc<ConnectionConfig>,
+    pub(crate) context: Arc<LegContext>,
+    pub(crate) drain: Drain,
+}
+
+/// Serves one connection to its end, and says how it ended.
+pub(crate) async fn serve<S: Socket, H: Handler<S>>(
+    accepted: Accepted<S>,
+    shared: Arc<Shared<H>>,
+) -> (CloseReason, Phase) {
+    let clock = shared.context.clock;
+    let now = clock.now();
+    let machine = Connection::new(shared.connection.clone(), now);
+    let ends = Ends { side: Side::Downstream, peer: accepted.peer, local: accepted.local };
+    let mut leg = Leg::open(machine, accepted.socket, ends, shared.context.clone(), now);
+    let mut alarm = Alarm::default();
+    let mut watch = shared.drain.watch();
+    while leg.machine().intent() == Intent::Continue {
+        match next_request(&mut leg, &mut alarm, &mut watch).await {
+            Next::Request(head) => exchange(&mut leg, head, &shared, &mut alarm, &mut watch).await,
+            Next::Refused(answer) => refuse(&mut leg, &answer),
+            Next::Over => break,
+        }
+    }
+    leg.close(&mut alarm, &mut watch).await
+}
+
+/// One exchange, from the request's head to the moment in which the next may begin.
+async fn exchange<S: Socket, H: Handler<S>>(
+    leg: &mut ServerLeg<S>,
+    head: RequestHead,
+    shared: &Shared<H>,
+    alarm: &mut Alarm,
+    watch: &mut DrainWatch,
+) {
+    let clock = shared.context.clock;
+    let began = clock.now();
+    let number = leg.machine().exchanges();
+    leg.tell_moved();
+    let mut exchange =
+        Exchange { leg, alarm, drain: shared.drain.clone(), head, record: Record::new(began, number), refusal: None, trailers: None };
+    let deadline = shared.config.exchange_timeout.map(|timeout| began.after(timeout));
+    let mut guard_alarm = Alarm::default();
+    let end = guard::run(shared.handler.handle(&mut exchange), clock, deadline, &mut guard_alarm, watch).await;
+    exchange.end_as(&end);
+    if !matches!(end, Guarded::Forced) {
+        let rest = exchange.finish(shared.context.linger.max_bytes);
+        if let Guarded::Forced = guard::run(rest, clock, None, &mut guard_alarm, watch).await {
+            exchange.truncate(CloseReason::DrainForced);
+        }
+    }
+    let is_whole = exchange.record.status != 0 && exchange.has_answered() && !exchange.leg.has_unsent();
+    let took = clock.now().since(began);
+    let (id, peer) = (exchange.connection_id(), exchange.peer());
+    exchange.record.tell(&*shared.context.observer, id, peer, Some(&exchange.head), is_whole, took);
+    exchange.leg.tell_moved();
+}
+
+impl<S: Socket> Exchange<'_, S> {
+    /// What the handler left undone is done for it.
+    fn end_as(&mut self, end: &Guarded) {
+        let (cause, status, reason) = match end {
+            Guarded::Done(Ok(())) => ("no-response", StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerFailed),
+            Guarded::Done(Err(HandlerError::Client)) => {
+                let refusal = self.refusal.unwrap_or(Answer::new(StatusCode::BAD_REQUEST, "client-gone"));
+                // Whether anybody is there to read it is the machine's to know.
+                self.answer_or_truncate(&refusal, CloseReason::OtherSide);
+                return;
+            }
+            Guarded::Done(Err(error)) => {
+                (error.label(), StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerFailed)
+            }
+            Guarded::Panicked => ("handler-panicked", StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerPanicked),
+            Guarded::TimedOut => {
+                ("exchange-timeout", StatusCode::GATEWAY_TIMEOUT, CloseReason::TimedOut(Timer::Exchange))
+            }
+            Guarded::Forced => {
+                self.leg.machine_mut().end(Intent::Abort(CloseReason::DrainForced));
+                self.note_error("drain-forced");
+                return;
+            }
+        };
+        if self.has_answered() && !matches!(end, Guarded::Panicked) {
+            return;
+        }
+        self.answer_or_truncate(&Answer::new(status, cause), reason);
+        if matches!(end, Guarded::Panicked) {
+            self.leg.machine_mut().end(Intent::Linger(reason));
+        }
+    }
+
+    fn answer_or_truncate(&mut self, answer: &Answer, reason: CloseReason) {
+        if self.can_answer() {
+            self.answer(answer);
+        } else if !self.has_answered() {
+            self.note_error(answer.cause);
+            self.truncate(reason);
+        }
+    }
+
+    /// Writes what is owed, and reads what is left of the request, up to a bound.
+    async fn finish(&mut self, max_discarded: u64) -> Result<(), HandlerError> {
+        self.flush().await?;
+        self.leg.rest();
+        let mut discarded = 0;
+        while !self.has_whole_request() && self.leg.machine().intent() == Intent::Continue {
+            if discarded > max_discarded {
+                // RFC 9112 §9.6: the rest is neither read nor waited for, but the answer must arrive.
+                self.leg.machine_mut().end(Intent::Linger(CloseReason::EarlyResponse));
+                break;
+            }
+            discarded += poll_fn(|cx| {
+                let now = self.clock().now();
+                match self.poll_body_with(cx, now, |batch| batch.len() as u64) {
+                    Poll::Pending => self.poll_deadline(cx, now, None).map(|_| Err(HandlerError::Client)),
+                    ready => ready,
+                }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Answers something that is no request.
+fn refuse<S: Socket>(leg: &mut ServerLeg<S>, answer: &Answer) {
+    let clock = leg.context().clock;
+    let now = clock.now();
+    let (mut head, body) = answer.render(None);
+    let mut record = Record::new(now, leg.machine().exchanges());
+    record.made_by = MadeBy::Us;
+    record.error = Some(answer.cause);
+    let date = sheave_proto::date::imf_fixdate(clock.unix_seconds());
+    let _ = head.fields_mut().push(sheave_proto::known::Known::Date, &date);
+    let (machine, out) = leg.machine_and_outbox();
+    let is_sent = machine.send_head(&head, BodyLength::Known(body.len() as u64), out, now).is_ok();
+    if is_sent && let Ok(wrapping) = machine.wrap(body.len(), true, None, now) {
+        wrapping.around(&[body.as_bytes()]).iter().for_each(|part| out.extend_from_slice(part));
+        record.status = head.status().as_u16();
+        record.response_bytes = body.len() as u64;
+    }
+    // It leaves with the farewell: every refusal ends its connection.
+    let (id, peer) = (leg.id(), leg.peer());
+    record.tell(&*leg.context().observer, id, peer, None, is_sent, std::time::Duration::ZERO);
+}

@@ -1,0 +1,436 @@
+//! A request in hand and the response owed.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::{Deadline, Timer};
+use sheave_lifecycle::errno::IoFault;
+use sheave_lifecycle::machine::{Intent, Machine};
+use sheave_lifecycle::observe::{ConnectionId, MadeBy, UpstreamPart};
+use sheave_lifecycle::retry::{Evidence, Sent};
+use sheave_lifecycle::time::Time;
+use sheave_net::alarm::Alarm;
+use sheave_net::clock::Clock;
+use sheave_net::drain::Drain;
+use sheave_net::leg::{Leg, Received};
+use sheave_net::socket::Socket;
+use sheave_proto::batch::Batch;
+use sheave_proto::connection::Connection;
+use sheave_proto::date::imf_fixdate;
+use sheave_proto::fields::Fields;
+use sheave_proto::framing::BodyLength;
+use sheave_proto::head::{RequestHead, ResponseHead};
+use sheave_proto::known::Known;
+use sheave_proto::role::Server;
+use sheave_proto::state::{RequestState, ResponseState};
+use sheave_proto::version::Version;
+
+use crate::answer::Answer;
+use crate::handler::HandlerError;
+use crate::record::Record;
+
+pub(crate) type ServerLeg<S> = Leg<Connection<Server>, S>;
+
+/// A request in hand and the response owed. It borrows the connection: no byte is copied to make it.
+///
+/// There are two ways to use it. The `async` methods are for handlers that answer by themselves; the `poll_*` ones are
+/// for relays, which wait for two connections at a time.
+pub struct Exchange<'c, S: Socket> {
+    pub(crate) leg: &'c mut ServerLeg<S>,
+    pub(crate) alarm: &'c mut Alarm,
+    pub(crate) drain: Drain,
+    pub(crate) head: RequestHead,
+    pub(crate) record: Record,
+    /// What is answered instead, where nothing else was.
+    pub(crate) refusal: Option<Answer>,
+    /// Trailers that came with the last data, and were not asked for yet.
+    pub(crate) trailers: Option<Fields>,
+}
+
+/// A part of a request's body.
+#[derive(Debug)]
+pub enum Frame {
+    /// Content, never empty.
+    Data(Bytes),
+    /// Trailer fields; nothing follows.
+    Trailers(Fields),
+}
+
+/// Whose deadline has passed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expired {
+    /// The client's. The exchange has taken note; its rest is [`HandlerError::Client`].
+    Client,
+    /// The other one, which the caller had handed in.
+    Other,
+}
+
+impl<S: Socket> Exchange<'_, S> {
+    /// The request's head.
+    pub fn request(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// The request's head, to be edited in place.
+    pub fn request_mut(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+
+    /// The client's address.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.leg.peer()
+    }
+
+    /// The address that the client connected to.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.leg.local()
+    }
+
+    /// The number of the client's connection.
+    pub fn connection_id(&self) -> ConnectionId {
+        self.leg.id()
+    }
+
+    /// Which exchange of its connection this is, from 1.
+    pub fn number(&self) -> u64 {
+        self.record.number
+    }
+
+    /// The process's clock.
+    pub fn clock(&self) -> Clock {
+        self.leg.context().clock
+    }
+
+    /// The version that the client speaks.
+    pub fn peer_version(&self) -> Version {
+        self.leg.machine().peer_version()
+    }
+
+    /// Whether all of the request's body has been taken.
+    pub fn has_whole_request(&self) -> bool {
+        !matches!(self.leg.machine().state().request, RequestState::Body)
+    }
+
+    /// Whether no final response has begun, so that one can be chosen freely.
+    pub fn can_answer(&self) -> bool {
+        self.leg.machine().can_answer()
+    }
+
+    /// Whether a response has been sent to its end.
+    pub fn has_answered(&self) -> bool {
+        !matches!(self.leg.machine().state().response, ResponseState::Owed | ResponseState::Body)
+    }
+
+    // What is remembered for logs and counters.
+
+    /// Notes which origin carried the exchange.
+    pub fn note_upstream(&mut self, upstream: UpstreamPart) {
+        self.record.upstream = Some(upstream);
+    }
+
+    /// Notes that another attempt was made upstream.
+    pub fn note_attempt(&mut self) {
+        self.record.attempts += 1;
+    }
+
+    /// Notes that the request is sent again, and on what evidence.
+    pub fn note_retry(&mut self, evidence: Evidence) {
+        self.record.retried = Some(evidence);
+        self.leg.context().observer.retried(evidence);
+    }
+
+    /// Notes what went wrong, by its stable label. The first one stays.
+    pub fn note_error(&mut self, label: &'static str) {
+        self.record.error.get_or_insert(label);
+    }
+
+    /// Notes whether an origin may have acted on the request.
+    pub fn note_sent(&mut self, sent: Sent) {
+        self.record.sent = sent;
+    }
+
+    // The request's body.
+
+    /// Shows `forward` one read's worth of the request's body.
+    ///
+    /// Pending while none is there; never reads into the next request. Do not call it once
+    /// [`Self::has_whole_request`].
+    ///
+    /// # Errors
+    /// The client failed, left or broke a rule.
+    pub fn poll_body_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        forward: impl FnOnce(Batch<'_, RequestHead>) -> T,
+    ) -> Poll<Result<T, HandlerError>> {
+        let mut error = None;
+        let mut len = 0;
+        let received = ready!(self.leg.poll_receive(cx, now, |machine, input| {
+            let batch = machine.receive_body_batch(input, now);
+            error = batch.error;
+            len = batch.len() as u64;
+            forward(batch)
+        }));
+        self.record.request_bytes += len;
+        Poll::Ready(match received {
+            _ if error.is_some() => Err(self.note_refusal(error.map(Answer::to_error))),
+            Ok(Received::Bytes(value)) => Ok(value),
+            Ok(Received::End) => {
+                // Amid a body, FIN is its truncation: the machine says so, and there is nobody left to answer.
+                let _ = self.leg.machine_mut().receive_end(now);
+                self.note_error("client-truncated-body");
+                Err(HandlerError::Client)
+            }
+            Err(fault) => Err(self.note_fault(fault)),
+        })
+    }
+
+    /// Watches a client whose request is whole: sees whether it fails, and keeps what it pipelines up to a bound.
+    ///
+    /// Pending as long as there is somebody to answer: a client that has only shut its writing side is.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<HandlerError> {
+        match ready!(self.leg.poll_ahead(cx, now)) {
+            Ok(()) => Poll::Pending,
+            Err(fault) => Poll::Ready(self.note_fault(fault)),
+        }
+    }
+
+    /// Says that the client is not read from for now, because nothing more can be passed on. Its time stands still.
+    pub fn rest(&mut self) {
+        self.leg.rest();
+    }
+
+    /// The next part of the request's body; `None` after its end. Asks for it with a 100 if the client waits for one.
+    ///
+    /// # Errors
+    /// The client failed, left, broke a rule or was too slow.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn next(&mut self) -> Result<Option<Frame>, HandlerError> {
+        if self.has_whole_request() {
+            return Ok(self.trailers.take().map(Frame::Trailers));
+        }
+        if self.leg.machine().awaits_continue() {
+            self.send_head(&mut ResponseHead::new(StatusCode::CONTINUE), BodyLength::None)?;
+        }
+        poll_fn(|cx| {
+            let now = self.clock().now();
+            ready!(self.poll_flush_or_expire(cx, now))?;
+            loop {
+                let part = self.poll_body_with(cx, now, |batch| {
+                    let mut data = BytesMut::with_capacity(batch.len());
+                    batch.data.iter().for_each(|piece| data.extend_from_slice(piece));
+                    (data.freeze(), batch.is_end, batch.trailers)
+                });
+                let (data, is_end, trailers) = match part {
+                    Poll::Pending => return self.poll_expired(cx, now).map(Err),
+                    Poll::Ready(part) => part?,
+                };
+                if !data.is_empty() {
+                    self.trailers = trailers;
+                    return Poll::Ready(Ok(Some(Frame::Data(data))));
+                }
+                if is_end {
+                    return Poll::Ready(Ok(trailers.map(Frame::Trailers)));
+                }
+            }
+        })
+        .await
+    }
+
+    // The response.
+
+    /// Writes a response's head; a 1xx may precede the final one. It leaves with the first bytes of the body, or with a
+    /// flush. `Date` is added where it lacks; `Connection` is written from the connection's state alone.
+    ///
+    /// # Errors
+    /// [`HandlerError::Misuse`] when no response is owed, or the head contradicts itself.
+    pub fn send_head(&mut self, head: &mut ResponseHead, body: BodyLength) -> Result<(), HandlerError> {
+        let clock = self.clock();
+        if self.drain.is_draining() {
+            self.leg.machine_mut().start_drain();
+        }
+        if !head.status().is_informational() && !head.fields().contains(Known::Date) {
+            // RFC 9110 §6.6.1: a server with a clock says the time.
+            let _ = head.fields_mut().push(Known::Date, &imf_fixdate(clock.unix_seconds()));
+        }
+        let (machine, out) = self.leg.machine_and_outbox();
+        machine.send_head(head, body, out, clock.now()).map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
+        if !head.status().is_informational() {
+            self.record.status = head.status().as_u16();
+        }
+        Ok(())
+    }
+
+    /// Writes body: what is owed, then `data`, then the end if `is_end`. What the client does not take at once is kept;
+    /// pass on nothing more before [`Self::poll_flush`] is ready.
+    ///
+    /// # Errors
+    /// [`HandlerError::Client`] when the client is gone, [`HandlerError::Misuse`] when this is not what was declared.
+    pub fn send_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        data: &[&[u8]],
+        is_end: bool,
+        trailers: Option<&Fields>,
+    ) -> Result<(), HandlerError> {
+        let len = data.iter().map(|piece| piece.len()).sum();
+        let wrapping = self
+            .leg
+            .machine_mut()
+            .wrap(len, is_end, trailers, now)
+            .map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
+        self.record.response_bytes += len as u64;
+        self.leg.write(cx, now, &wrapping.around(data)).map_err(|fault| self.note_fault(fault))
+    }
+
+    /// Ready when nothing is owed to the client any more.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), HandlerError>> {
+        self.leg.poll_flush(cx, now).map_err(|fault| self.note_fault(fault))
+    }
+
+    /// Answers with `head` and a body that is here as a whole. `Content-Length` is set.
+    ///
+    /// # Errors
+    /// As for [`Self::send_head`] and [`Self::send_body`].
+    ///
+    /// # Cancel safety
+    /// What was written stays written; the response is cut off visibly if not all was.
+    pub async fn respond(&mut self, head: &mut ResponseHead, body: &[u8]) -> Result<(), HandlerError> {
+        self.send_head(head, BodyLength::Known(body.len() as u64))?;
+        // HEAD, 204 and 304 end with their head.
+        if self.has_answered() { self.flush().await } else { self.send(body, true).await }
+    }
+
+    /// Sends a piece of the body, and waits until the client has taken it; `is_end` says that it is the last.
+    ///
+    /// After a head that can have no body (HEAD, 204, 304) it does nothing.
+    ///
+    /// # Errors
+    /// As for [`Self::send_body`]; also when the client takes nothing for too long.
+    ///
+    /// # Cancel safety
+    /// As for [`Self::respond`].
+    pub async fn send(&mut self, piece: &[u8], is_end: bool) -> Result<(), HandlerError> {
+        if self.has_answered() {
+            return Ok(());
+        }
+        let mut piece = Some(piece);
+        poll_fn(|cx| {
+            let now = self.clock().now();
+            if let Some(piece) = piece.take() {
+                let data = [piece];
+                self.send_body(cx, now, if piece.is_empty() { &[] } else { &data }, is_end, None)?;
+            }
+            self.poll_flush_or_expire(cx, now)
+        })
+        .await
+    }
+
+    /// Waits until the client has taken all that is owed.
+    ///
+    /// # Errors
+    /// The client is gone, or takes nothing for too long.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn flush(&mut self) -> Result<(), HandlerError> {
+        poll_fn(|cx| {
+            let now = self.clock().now();
+            self.poll_flush_or_expire(cx, now)
+        })
+        .await
+    }
+
+    /// Answers with an error of our own, if no response has begun. It leaves with the next flush.
+    pub fn answer(&mut self, answer: &Answer) {
+        if !self.can_answer() {
+            return;
+        }
+        self.note_error(answer.cause);
+        self.record.made_by = MadeBy::Us;
+        let (mut head, body) = answer.render(Some(&self.head));
+        if self.send_head(&mut head, BodyLength::Known(body.len() as u64)).is_err() || self.has_answered() {
+            return;
+        }
+        let now = self.clock().now();
+        let (machine, out) = self.leg.machine_and_outbox();
+        // The head that declared this length has just been written.
+        if let Ok(wrapping) = machine.wrap(body.len(), true, None, now) {
+            wrapping.around(&[body.as_bytes()]).iter().for_each(|part| out.extend_from_slice(part));
+            self.record.response_bytes += body.len() as u64;
+        }
+    }
+
+    /// The response that is under way cannot be completed: it is cut off so that nobody takes it for whole.
+    pub fn truncate(&mut self, reason: CloseReason) {
+        self.leg.machine_mut().truncate(reason);
+    }
+
+    // Deadlines.
+
+    /// The client's next deadline.
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.leg.deadline()
+    }
+
+    /// Waits for the client's deadline and another, whichever comes first.
+    pub fn poll_deadline(&mut self, cx: &mut Context<'_>, now: Time, other: Option<Deadline>) -> Poll<Expired> {
+        let own = self.leg.deadline();
+        let next = Deadline::earlier(own, other);
+        ready!(self.alarm.poll(cx, self.leg.context().clock, now, next.map(|next| next.at)));
+        match own {
+            Some(own) if own.has_passed(now) => {
+                self.expire(own.timer);
+                Poll::Ready(Expired::Client)
+            }
+            _ => Poll::Ready(Expired::Other),
+        }
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<HandlerError> {
+        self.poll_deadline(cx, now, None).map(|_| HandlerError::Client)
+    }
+
+    fn poll_flush_or_expire(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), HandlerError>> {
+        match self.poll_flush(cx, now) {
+            Poll::Pending => self.poll_expired(cx, now).map(Err),
+            ready => ready,
+        }
+    }
+
+    pub(crate) fn expire(&mut self, timer: Timer) {
+        self.leg.machine_mut().expired(timer);
+        let answer = Answer::new(StatusCode::REQUEST_TIMEOUT, CloseReason::TimedOut(timer).label());
+        self.leg.machine_mut().give_up_request();
+        self.note_refusal(Some(answer));
+    }
+
+    fn note_refusal(&mut self, answer: Option<Answer>) -> HandlerError {
+        if let Some(answer) = answer {
+            self.note_error(answer.cause);
+            self.refusal.get_or_insert(answer);
+        }
+        HandlerError::Client
+    }
+
+    fn note_fault(&mut self, fault: IoFault) -> HandlerError {
+        let reason = CloseReason::from_fault(fault);
+        self.note_error(reason.label());
+        self.leg.machine_mut().end(Intent::Abort(reason));
+        HandlerError::Client
+    }
+}

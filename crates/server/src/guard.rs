@@ -1,0 +1,55 @@
+//! Runs a handler under guard: a panic, an exchange that takes too long or a forced drain harms nobody else.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+use sheave_lifecycle::time::Time;
+use sheave_net::alarm::Alarm;
+use sheave_net::clock::Clock;
+use sheave_net::drain::DrainWatch;
+
+use crate::handler::HandlerError;
+
+/// How a handler came to an end.
+pub(crate) enum Guarded {
+    /// By itself.
+    Done(Result<(), HandlerError>),
+    /// By a panic.
+    Panicked,
+    /// By the exchange's deadline.
+    TimedOut,
+    /// By the end of a drain's grace.
+    Forced,
+}
+
+/// Runs `handler` until it is done, panics, or has no time left.
+///
+/// `alarm` is armed only where there is a deadline or a drain: in ordinary operation it costs nothing.
+pub(crate) async fn run(
+    handler: impl Future<Output = Result<(), HandlerError>>,
+    clock: Clock,
+    deadline: Option<Time>,
+    alarm: &mut Alarm,
+    watch: &mut DrainWatch,
+) -> Guarded {
+    let mut handler = pin!(handler);
+    poll_fn(|cx| {
+        watch.register(cx);
+        // The handler is dropped after a panic, and what it borrowed is closed, not used: nothing broken is seen.
+        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+            Err(_) => return Poll::Ready(Guarded::Panicked),
+            Ok(Poll::Ready(result)) => return Poll::Ready(Guarded::Done(result)),
+            Ok(Poll::Pending) => {}
+        }
+        let forcing = watch.drain().forcing_at();
+        let Some(next) = [deadline, forcing].into_iter().flatten().min() else { return Poll::Pending };
+        let now = clock.now();
+        alarm.poll(cx, clock, now, Some(next)).map(|()| match forcing {
+            Some(forcing) if forcing <= now => Guarded::Forced,
+            _ => Guarded::TimedOut,
+        })
+    })
+    .await
+}

@@ -1,0 +1,82 @@
+//! What is remembered of an exchange for whoever counts or logs it.
+
+use std::time::Duration;
+
+use sheave_lifecycle::observe::{ConnectionId, ExchangeEnd, MadeBy, Observer, Outcome, UpstreamPart};
+use sheave_lifecycle::retry::{Evidence, Sent};
+use sheave_lifecycle::time::Time;
+use sheave_proto::head::RequestHead;
+use sheave_proto::known::Known;
+use sheave_proto::version::Version;
+
+/// One exchange's numbers.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) began: Time,
+    pub(crate) number: u64,
+    pub(crate) status: u16,
+    pub(crate) made_by: MadeBy,
+    pub(crate) error: Option<&'static str>,
+    pub(crate) sent: Sent,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+    pub(crate) upstream: Option<UpstreamPart>,
+    pub(crate) attempts: u32,
+    pub(crate) retried: Option<Evidence>,
+}
+
+impl Record {
+    pub(crate) const fn new(began: Time, number: u64) -> Self {
+        Self {
+            began,
+            number,
+            status: 0,
+            made_by: MadeBy::Origin,
+            error: None,
+            sent: Sent::No,
+            request_bytes: 0,
+            response_bytes: 0,
+            upstream: None,
+            attempts: 0,
+            retried: None,
+        }
+    }
+
+    /// Tells the observer; `head` is absent where it could not be read.
+    pub(crate) fn tell(
+        &self,
+        observer: &dyn Observer,
+        connection: ConnectionId,
+        peer: Option<std::net::SocketAddr>,
+        head: Option<&RequestHead>,
+        is_whole: bool,
+        took: Duration,
+    ) {
+        let text = |known| head.and_then(|head| head.fields().get_str(known));
+        observer.exchange_ended(&ExchangeEnd {
+            connection,
+            number: self.number,
+            peer,
+            method: head.map_or("", |head| head.method().as_str()),
+            target: head.map_or("", RequestHead::target),
+            version: head.map_or("", |head| match head.version() {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            }),
+            host: text(Known::Host),
+            user_agent: text(Known::UserAgent),
+            referer: text(Known::Referer),
+            status: self.status,
+            outcome: if is_whole { Outcome::Answered(self.made_by) } else { Outcome::Reset },
+            error: self.error,
+            sent: self.sent,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            began: self.began,
+            took,
+            upstream: self.upstream,
+            attempts: self.attempts,
+            retried: self.retried,
+        });
+    }
+}
