@@ -71,8 +71,15 @@ async fn exchange<S: Socket, H: Handler<S>>(
     let began = clock.now();
     let number = leg.machine().exchanges();
     leg.tell_moved();
-    let mut exchange =
-        Exchange { leg, alarm, drain: shared.drain.clone(), head, record: Record::new(began, number), refusal: None, trailers: None };
+    let mut exchange = Exchange {
+        leg,
+        alarm,
+        drain: shared.drain.clone(),
+        head,
+        record: Record::new(began, number),
+        refusal: None,
+        trailers: None,
+    };
     let deadline = shared.config.exchange_timeout.map(|timeout| began.after(timeout));
     let mut guard_alarm = Alarm::default();
     let end = guard::run(shared.handler.handle(&mut exchange), clock, deadline, &mut guard_alarm, watch).await;
@@ -101,9 +108,7 @@ impl<S: Socket> Exchange<'_, S> {
                 self.answer_or_truncate(&refusal, CloseReason::OtherSide);
                 return;
             }
-            Guarded::Done(Err(error)) => {
-                (error.label(), StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerFailed)
-            }
+            Guarded::Done(Err(error)) => (error.label(), StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerFailed),
             Guarded::Panicked => ("handler-panicked", StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerPanicked),
             Guarded::TimedOut => {
                 ("exchange-timeout", StatusCode::GATEWAY_TIMEOUT, CloseReason::TimedOut(Timer::Exchange))

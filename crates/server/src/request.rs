@@ -28,11 +28,7 @@ pub(crate) enum Next {
 }
 
 /// Waits for the next request.
-pub(crate) async fn next_request<S: Socket>(
-    leg: &mut ServerLeg<S>,
-    alarm: &mut Alarm,
-    watch: &mut DrainWatch,
-) -> Next {
+pub(crate) async fn next_request<S: Socket>(leg: &mut ServerLeg<S>, alarm: &mut Alarm, watch: &mut DrainWatch) -> Next {
     let clock = leg.context().clock;
     let idle_since = clock.now();
     poll_fn(|cx| {

@@ -49,15 +49,9 @@ struct Live {
 impl<H> Server<H> {
     /// A server that accepts nothing yet. `drain` is the handle by which it is drained, with the plan of `config`.
     pub fn new(handler: H, config: ServerConfig, clock: Clock, observer: Arc<dyn Observer>, drain: Drain) -> Self {
-        let context =
-            LegContext { clock, observer, write_timeout: config.write_timeout, linger: config.linger };
-        let shared = Shared {
-            handler,
-            config,
-            connection: Arc::new(config.connection),
-            context: Arc::new(context),
-            drain,
-        };
+        let context = LegContext { clock, observer, write_timeout: config.write_timeout, linger: config.linger };
+        let shared =
+            Shared { handler, config, connection: Arc::new(config.connection), context: Arc::new(context), drain };
         Self { shared: Arc::new(shared), live: Arc::default() }
     }
 

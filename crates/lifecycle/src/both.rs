@@ -1,0 +1,74 @@
+//! Two observers told as one, and observers behind a shared pointer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::close::CloseReason;
+use crate::drain::DrainPhase;
+use crate::errno::IoFault;
+use crate::observe::{Closed, ConnectionId, ExchangeEnd, Moved, Observer, Opened};
+use crate::retry::Evidence;
+
+/// Tells two observers, the first one first.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Both<A, B>(pub A, pub B);
+
+/// Every method of [`Observer`], passed on to each of `$to`.
+macro_rules! pass_on {
+    ($self:ident => $($to:expr),+) => {
+        pass_on!(@methods $self [$($to),+]
+            opened(it: &Opened), moved(it: &Moved), closed(it: &Closed), refused(limit: &'static str),
+            accept_failed(fault: IoFault), exchange_ended(end: &ExchangeEnd<'_>),
+            connect_failed(address: Option<SocketAddr>, reason: CloseReason), parked(id: ConnectionId),
+            reused(id: ConnectionId, parked_for: Duration), found_dead(id: ConnectionId, reason: CloseReason),
+            retried(evidence: Evidence), drain_moved(phase: DrainPhase));
+    };
+    (@methods $self:ident $to:tt $($name:ident $arguments:tt),+) => {
+        $(pass_on!(@method $self $to $name $arguments);)+
+    };
+    (@method $self:ident [$($to:expr),+] $name:ident ($($argument:ident: $kind:ty),+)) => {
+        fn $name(&$self, $($argument: $kind),+) {
+            $($to.$name($($argument),+);)+
+        }
+    };
+}
+
+impl<A: Observer, B: Observer> Observer for Both<A, B> {
+    pass_on!(self => self.0, self.1);
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    pass_on!(self => (**self));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Observer for Heard {
+        fn refused(&self, limit: &'static str) {
+            self.0.lock().expect("not poisoned").push(limit.to_owned());
+        }
+
+        fn parked(&self, id: ConnectionId) {
+            self.0.lock().expect("not poisoned").push(id.0.to_string());
+        }
+    }
+
+    #[test]
+    fn both_hear_everything_once_and_in_order() {
+        let (one, other) = (Arc::new(Heard::default()), Arc::new(Heard::default()));
+        let both: Arc<dyn Observer> = Arc::new(Both(one.clone(), Both(other.clone(), crate::observe::Silent)));
+        both.refused("max-connections");
+        both.parked(ConnectionId(7));
+        for heard in [one, other] {
+            assert_eq!(*heard.0.lock().expect("not poisoned"), ["max-connections", "7"]);
+        }
+    }
+}
