@@ -27,9 +27,14 @@ macro_rules! pass_on {
     (@methods $self:ident $to:tt $($name:ident $arguments:tt),+) => {
         $(pass_on!(@method $self $to $name $arguments);)+
     };
-    (@method $self:ident [$($to:expr),+] $name:ident ($($argument:ident: $kind:ty),+)) => {
-        fn $name(&$self, $($argument: $kind),+) {
-            $($to.$name($($argument),+);)+
+    (@method $self:ident [$($to:expr),+] $name:ident ($one:ident: $kind:ty)) => {
+        fn $name(&$self, $one: $kind) {
+            $($to.$name($one);)+
+        }
+    };
+    (@method $self:ident [$($to:expr),+] $name:ident ($one:ident: $kind:ty, $two:ident: $other:ty)) => {
+        fn $name(&$self, $one: $kind, $two: $other) {
+            $($to.$name($one, $two);)+
         }
     };
 }
