@@ -4,12 +4,21 @@
 
 pub mod accept_backoff;
 pub mod alarm;
+pub mod bind_error;
 pub mod clock;
+pub mod dial;
+pub mod dial_error;
+pub mod dial_order;
 pub mod drain;
 pub mod host_port;
 pub mod leg;
 pub mod limits;
+pub mod listen;
 pub mod lookup;
 pub mod resolve;
 pub mod scratch;
 pub mod socket;
+pub mod tcp_connect;
+pub mod tcp_listen;
+pub mod tcp_options;
+pub mod unix_listen;
