@@ -337,3 +337,133 @@ impl fmt::Debug for Field<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in lines {
+            fields.push_named(name, value.as_bytes()).unwrap();
+        }
+        fields
+    }
+
+    fn lines(fields: &Fields) -> Vec<(&str, &str)> {
+        fields.iter().map(|field| (field.name(), std::str::from_utf8(field.value()).unwrap())).collect()
+    }
+
+    fn written(fields: &Fields, skip: Option<Known>) -> String {
+        let mut out = BytesMut::new();
+        fields.write_to(&mut out, |name| skip.is_none() || name != skip);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn lookups_by_tag_and_by_name() {
+        let fields = fields(&[("VIA", "1.1 a"), ("x-a", "1"), ("Via", "1.1 b"), ("X-A", "2"), ("Host", "h")]);
+        assert_eq!((fields.len(), fields.is_empty()), (5, false));
+        assert_eq!(fields.get(Known::Via), Some(&b"1.1 a"[..]));
+        assert_eq!(fields.get_str(Known::Host), Some("h"));
+        assert_eq!(fields.get(Known::Date), None);
+        assert_eq!(fields.get_all(Known::Via).collect::<Vec<_>>(), [b"1.1 a", b"1.1 b"]);
+        assert_eq!(fields.get_named("X-a"), Some(&b"1"[..]));
+        assert_eq!(fields.get_named("hOst"), Some(&b"h"[..]));
+        assert_eq!(fields.get_named("x-b"), None);
+        assert_eq!((fields.count(Known::Via), fields.count(Known::Date)), (2, 0));
+        assert!(fields.contains(Known::Via) && !fields.contains(Known::Date));
+        let tags: Vec<_> = fields.iter().map(|field| field.known()).collect();
+        assert_eq!(tags, [Some(Known::Via), None, Some(Known::Via), None, Some(Known::Host)]);
+    }
+
+    #[test]
+    fn edits_keep_the_order() {
+        let start = fields(&[("A", "1"), ("Via", "x"), ("B", "2"), ("via", "y"), ("A", "3")]);
+
+        let mut edited = start.clone();
+        edited.set(Known::Via, b" z\t").unwrap();
+        assert_eq!(lines(&edited), [("A", "1"), ("Via", "z"), ("B", "2"), ("A", "3")]);
+        edited.set(Known::Date, b"now").unwrap();
+        assert_eq!(lines(&edited).last(), Some(&("Date", "now")));
+        assert_eq!(written(&edited, None), "A: 1\r\nVia: z\r\nB: 2\r\nA: 3\r\nDate: now\r\n");
+        assert_eq!(written(&edited, Some(Known::Via)), "A: 1\r\nB: 2\r\nA: 3\r\nDate: now\r\n");
+
+        let mut edited = start.clone();
+        assert_eq!(edited.remove(Known::Via), 2);
+        assert_eq!(edited.remove(Known::Via), 0);
+        assert_eq!(edited.remove_named("a"), 2);
+        assert_eq!(lines(&edited), [("B", "2")]);
+
+        let mut edited = start.clone();
+        assert_eq!(edited.remove_named("VIA"), 2);
+        edited.retain(|field| field.value() != b"1");
+        assert_eq!(lines(&edited), [("B", "2"), ("A", "3")]);
+        edited.clear();
+        assert!(edited.is_empty() && written(&edited, None).is_empty());
+        edited.push(Known::Te, b"").unwrap();
+        assert_eq!(written(&edited, None), "TE: \r\n");
+        edited.push_value(Known::Server, &HeaderValue::from_bytes(b" \xe4 ").unwrap());
+        assert_eq!((edited.get(Known::Server), edited.get_str(Known::Server)), (Some(&b"\xe4"[..]), None));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_not_taken() {
+        let mut fields = Fields::with_capacity(2, 20);
+        for value in [&b"a\r\nB: c"[..], b"\r", b"\n", b"a\0", b"\x7f", b"\x1b", b"\x0b"] {
+            assert_eq!(fields.push(Known::Via, value), Err(InvalidField::Value));
+            assert_eq!(fields.set(Known::Via, value), Err(InvalidField::Value));
+            assert_eq!(fields.push_named("A", value), Err(InvalidField::Value));
+        }
+        for name in ["", "a b", "a:", "a\r\n", "\u{e4}", "a\0", "\"a\""] {
+            assert_eq!(fields.push_named(name, b"a"), Err(InvalidField::Name));
+        }
+        assert_eq!(fields.push_named(&"n".repeat(65_536), b"a"), Err(InvalidField::Name));
+        assert!(fields.is_empty());
+        fields.push_named(&"n".repeat(65_535), b"a\tb \xff").unwrap();
+    }
+
+    #[test]
+    fn lists_go_over_all_lines() {
+        let fields = fields(&[("Connection", "a, ,b"), ("X", "close"), ("connection", "\"c,d\" , Close")]);
+        let members: Vec<_> = fields.list(Known::Connection).collect();
+        assert_eq!(members, [&b"a"[..], b"b", b"\"c,d\"", b"Close"]);
+        assert!(fields.has_token(Known::Connection, "close") && fields.has_token(Known::Connection, "B"));
+        assert!(!fields.has_token(Known::Connection, "c") && !fields.has_token(Known::Te, "close"));
+    }
+
+    #[test]
+    fn lines_are_written_in_one_form() {
+        let mut input = &b"HTTP/1.1 200 OK\r\nA: 1\r\nB:2\r\nC:\t3\r\nD: 4 \r\nE:  5\r\nF:\r\nG: \r\nH: 6\r\n\r\n"[..];
+        let head = crate::read_head::ResponseReader::new().receive(&mut input, &Default::default()).unwrap().unwrap();
+        let text = written(head.fields(), None);
+        assert_eq!(text, "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nF: \r\nG: \r\nH: 6\r\n");
+        assert!(head.fields().written_bytes() >= text.len());
+    }
+
+    #[test]
+    fn equal_by_lines_in_order() {
+        let one = fields(&[("A", "1"), ("B", "2")]);
+        let mut two = fields(&[("C", "0"), ("A", "1"), ("B", "2")]);
+        assert_ne!(one, two);
+        two.remove_named("c");
+        assert_eq!(one, two);
+        assert_ne!(one, fields(&[("B", "2"), ("A", "1")]));
+        assert_ne!(one, fields(&[("a", "1"), ("B", "2")]));
+    }
+
+    #[test]
+    fn no_credentials_are_shown() {
+        let shown = format!(
+            "{:?}",
+            fields(&[("authorization", "s3cret"), ("Cookie", "s3cret"), ("Set-Cookie", "s3cret"), ("A", "b\"\u{e4}")])
+        );
+        assert_eq!(shown, r#"[authorization: (hidden), Cookie: (hidden), Set-Cookie: (hidden), A: b\"\xc3\xa4]"#);
+        assert!(!format!("{:?}", fields(&[("Proxy-Authorization", "s3cret")])).contains("s3cret"));
+    }
+
+    #[test]
+    fn an_index_entry_is_sixteen_bytes() {
+        assert_eq!(size_of::<Line>(), 16);
+    }
+}

@@ -175,3 +175,199 @@ fn refused_coding(codings: &[u8]) -> ProtocolError {
     }
     if well_formed && unknown { ProtocolError::UnknownTransferCoding } else { ProtocolError::InvalidTransferEncoding }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in lines {
+            fields.push_named(name, value.as_bytes()).unwrap();
+        }
+        fields
+    }
+
+    fn request(version: Version, lines: &[(&str, &str)]) -> RequestHead {
+        let mut head = RequestHead::new(Method::POST, "/").unwrap();
+        if version == Version::Http10 {
+            let mut bytes = &b"POST / HTTP/1.0\r\n\r\n"[..];
+            head = crate::read_head::RequestReader::new().receive(&mut bytes, &Default::default()).unwrap().unwrap();
+        }
+        *head.fields_mut() = fields(lines);
+        head
+    }
+
+    fn response(status: u16, lines: &[(&str, &str)]) -> ResponseHead {
+        let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+        *head.fields_mut() = fields(lines);
+        head
+    }
+
+    const TE: &str = "Transfer-Encoding";
+    const CL: &str = "Content-Length";
+
+    #[test]
+    fn lengths_that_are_read_in_both_directions() {
+        let table: &[(&[(&str, &str)], BodyLength)] = &[
+            (&[], BodyLength::None),
+            (&[(CL, "0")], BodyLength::Known(0)),
+            (&[("content-LENGTH", "00042")], BodyLength::Known(42)),
+            (&[(CL, "18446744073709551615")], BodyLength::Known(u64::MAX)),
+            (&[(TE, "chunked")], BodyLength::Chunked),
+            (&[("transfer-encoding", "\tCHUNKED ")], BodyLength::Chunked),
+            // Look-alikes are other fields.
+            (&[("Content_Length", "5"), ("Transfer_Encoding", "chunked")], BodyLength::None),
+            (&[("X-Content-Length", "5")], BodyLength::None),
+        ];
+        for (lines, expected) in table {
+            assert_eq!(request_body(&request(Version::Http11, lines)), Ok(*expected), "{lines:?}");
+            let in_response = if *expected == BodyLength::None { BodyLength::UntilClose } else { *expected };
+            assert_eq!(response_body(&response(200, lines), &Method::GET), Ok(in_response), "{lines:?}");
+            assert_eq!(declared_length(&response(200, lines)), Ok(*expected), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_are_refused_in_both_directions() {
+        use ProtocolError::*;
+        let table: &[(&[(&str, &str)], ProtocolError)] = &[
+            (&[(CL, "")], InvalidContentLength),
+            (&[(CL, "+5")], InvalidContentLength),
+            (&[(CL, "-5")], InvalidContentLength),
+            (&[(CL, "5, 5")], InvalidContentLength),
+            (&[(CL, "5,5")], InvalidContentLength),
+            (&[(CL, "5,")], InvalidContentLength),
+            (&[(CL, "5 5")], InvalidContentLength),
+            (&[(CL, "0x5")], InvalidContentLength),
+            (&[(CL, "5a")], InvalidContentLength),
+            (&[(CL, "5.0")], InvalidContentLength),
+            (&[(CL, "5;a")], InvalidContentLength),
+            (&[(CL, "\"5\"")], InvalidContentLength),
+            (&[(CL, "\u{665}")], InvalidContentLength),
+            (&[(CL, "18446744073709551616")], ContentLengthOverflow),
+            (&[(CL, "18446744073709551618")], ContentLengthOverflow),
+            (&[(CL, "99999999999999999999999999")], ContentLengthOverflow),
+            (&[(CL, "5"), (CL, "5")], RepeatedContentLength),
+            (&[(CL, "5"), ("A", "b"), ("content-length", "6")], RepeatedContentLength),
+            (&[(CL, "5"), (TE, "chunked")], ContentLengthWithTransferEncoding),
+            (&[(TE, "chunked"), (CL, "0")], ContentLengthWithTransferEncoding),
+            (&[(TE, "gzip"), (CL, "5")], ContentLengthWithTransferEncoding),
+            (&[(TE, "chunked"), (TE, "chunked")], InvalidTransferEncoding),
+            (&[(TE, "gzip"), (TE, "chunked")], InvalidTransferEncoding),
+            (&[(TE, "")], InvalidTransferEncoding),
+            (&[(TE, "chunked,")], InvalidTransferEncoding),
+            (&[(TE, ",chunked")], InvalidTransferEncoding),
+            (&[(TE, "chunked, chunked")], InvalidTransferEncoding),
+            (&[(TE, "chunked, gzip")], InvalidTransferEncoding),
+            (&[(TE, "chunked;a=b")], InvalidTransferEncoding),
+            (&[(TE, "chunked;")], InvalidTransferEncoding),
+            (&[(TE, "\"chunked\"")], InvalidTransferEncoding),
+            (&[(TE, "chun ked")], InvalidTransferEncoding),
+            (&[(TE, "gzip x, chunked")], InvalidTransferEncoding),
+            (&[(TE, "ch\u{fc}nked")], InvalidTransferEncoding),
+            (&[(TE, "gzip")], UnknownTransferCoding),
+            (&[(TE, "identity")], UnknownTransferCoding),
+            (&[(TE, "xchunked")], UnknownTransferCoding),
+            (&[(TE, "chunke")], UnknownTransferCoding),
+            (&[(TE, "gzip, chunked")], UnknownTransferCoding),
+            (&[(TE, "gzip;q=1, chunked")], UnknownTransferCoding),
+        ];
+        for (lines, refusal) in table {
+            assert_eq!(request_body(&request(Version::Http11, lines)), Err(*refusal), "{lines:?}");
+            assert_eq!(response_body(&response(200, lines), &Method::GET), Err(*refusal), "{lines:?}");
+            // Responses without content are read no less strictly.
+            assert_eq!(response_body(&response(304, lines), &Method::GET), Err(*refusal), "{lines:?}");
+        }
+        let in_http10 = request_body(&request(Version::Http10, &[(TE, "chunked")]));
+        assert_eq!(in_http10, Err(TransferEncodingInHttp10));
+        let mut bytes = &b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"[..];
+        let head = crate::read_head::ResponseReader::new().receive(&mut bytes, &Default::default()).unwrap().unwrap();
+        assert_eq!(response_body(&head, &Method::GET), Err(TransferEncodingInHttp10));
+    }
+
+    #[test]
+    fn responses_without_content() {
+        for lines in [&[][..], &[(CL, "5")], &[(TE, "chunked")]] {
+            for status in [100, 101, 103, 199, 204, 304] {
+                assert_eq!(response_body(&response(status, lines), &Method::GET), Ok(BodyLength::None));
+            }
+            assert_eq!(response_body(&response(200, lines), &Method::HEAD), Ok(BodyLength::None));
+            assert_eq!(response_body(&response(404, lines), &Method::HEAD), Ok(BodyLength::None));
+            assert_eq!(response_body(&response(200, lines), &Method::CONNECT), Ok(BodyLength::None));
+            assert_eq!(response_body(&response(299, lines), &Method::CONNECT), Ok(BodyLength::None));
+            for (status, method) in [(407, Method::CONNECT), (205, Method::GET), (300, Method::GET)] {
+                assert_ne!(response_body(&response(status, lines), &method), Ok(BodyLength::None));
+            }
+        }
+    }
+
+    #[test]
+    fn connections_that_are_kept() {
+        let table: &[(Version, &[&str], bool)] = &[
+            (Version::Http11, &[], true),
+            (Version::Http11, &["keep-alive"], true),
+            (Version::Http11, &["close"], false),
+            (Version::Http11, &["CLOSE"], false),
+            (Version::Http11, &["upgrade, Close"], false),
+            (Version::Http11, &["keep-alive", "x", "a,close ,b"], false),
+            (Version::Http11, &["keep-alive, close"], false),
+            (Version::Http11, &["closed"], true),
+            (Version::Http11, &["\"close\""], true),
+            (Version::Http10, &[], false),
+            (Version::Http10, &["keep-alive"], true),
+            (Version::Http10, &["x, Keep-Alive"], true),
+            (Version::Http10, &["x", "Keep-Alive"], true),
+            (Version::Http10, &["keep-alive, close"], false),
+            (Version::Http10, &["close", "keep-alive"], false),
+            (Version::Http10, &["x"], false),
+        ];
+        for (version, values, kept) in table {
+            let lines: Vec<_> = values.iter().map(|value| ("connection", *value)).collect();
+            assert_eq!(keeps_alive(*version, &fields(&lines)), *kept, "{version} {values:?}");
+        }
+    }
+
+    #[test]
+    fn expectations() {
+        use ProtocolError::UnknownExpectation;
+        let table: &[(&[&str], Result<bool, ProtocolError>)] = &[
+            (&[], Ok(false)),
+            (&[""], Ok(false)),
+            (&["100-continue"], Ok(true)),
+            (&["100-Continue"], Ok(true)),
+            (&["100-continue", "100-continue"], Ok(true)),
+            (&["100-continue, x"], Err(UnknownExpectation)),
+            (&["100-continue", "x"], Err(UnknownExpectation)),
+            (&["100-continue;a"], Err(UnknownExpectation)),
+            (&["200-ok"], Err(UnknownExpectation)),
+        ];
+        for (values, expected) in table {
+            let lines: Vec<_> = values.iter().map(|value| ("Expect", *value)).collect();
+            let head = request(Version::Http11, &lines);
+            assert_eq!(expectation(&head), *expected, "{values:?}");
+            assert_eq!(expects_continue(&head), *expected == Ok(true));
+            // No 100 to HTTP/1.0.
+            assert_eq!(expectation(&request(Version::Http10, &lines)), expected.map(|_| false), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn upgrades() {
+        let table: &[(&[(&str, &str)], Option<&str>)] = &[
+            (&[("Connection", "Upgrade"), ("Upgrade", "websocket")], Some("websocket")),
+            (&[("Connection", "keep-alive, upgrade"), ("upgrade", "h2c, a/1")], Some("h2c, a/1")),
+            (&[("Connection", "a"), ("Connection", "UPGRADE"), ("Upgrade", "a")], Some("a")),
+            (&[("Upgrade", "websocket")], None),
+            (&[("Connection", "close"), ("Upgrade", "websocket")], None),
+            (&[("Connection", "Upgrade")], None),
+            (&[("Connection", "Upgrade"), ("Upgrade", "")], None),
+            (&[("Connection", "Upgrade"), ("Upgrade", "a"), ("Upgrade", "b")], None),
+        ];
+        for (lines, expected) in table {
+            let expected = expected.map(str::as_bytes);
+            assert_eq!(upgrade(&request(Version::Http11, lines)), expected, "{lines:?}");
+            assert_eq!(upgrade(&request(Version::Http10, lines)), None, "{lines:?}");
+        }
+    }
+}

@@ -41,3 +41,35 @@ impl TryFrom<&HeaderMap> for Fields {
         Ok(fields)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::known::Known;
+
+    #[test]
+    fn there_and_back() {
+        let mut fields = Fields::new();
+        fields.push_named("set-cookie", b"a=1").unwrap();
+        fields.push_named("X-Other", b"\xe4").unwrap();
+        fields.push(Known::SetCookie, b"b=2").unwrap();
+        let map = HeaderMap::try_from(&fields).unwrap();
+        assert_eq!(map.len(), 3);
+        assert_eq!(map.get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+        assert_eq!(map["x-other"], HeaderValue::from_bytes(b"\xe4").unwrap());
+
+        let back = Fields::try_from(&map).unwrap();
+        let lines: Vec<_> = back.iter().map(|field| (field.name(), field.value(), field.known())).collect();
+        let cookie = Some(Known::SetCookie);
+        let expected =
+            [("Set-Cookie", &b"a=1"[..], cookie), ("Set-Cookie", b"b=2", cookie), ("x-other", b"\xe4", None)];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_name_that_is_no_token_in_http1_is_refused() {
+        let mut map = HeaderMap::new();
+        map.insert(HeaderName::from_lowercase(b"a\"b").unwrap(), HeaderValue::from_static("c"));
+        assert_eq!(Fields::try_from(&map), Err(InvalidField::Name));
+    }
+}

@@ -128,3 +128,132 @@ pub fn max_forwards(head: &RequestHead) -> Result<Option<u64>, ProtocolError> {
         _ => Err(ProtocolError::InvalidMaxForwards),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in lines {
+            fields.push_named(name, value.as_bytes()).unwrap();
+        }
+        fields
+    }
+
+    fn names(fields: &Fields) -> Vec<&str> {
+        fields.iter().map(|field| field.name()).collect()
+    }
+
+    #[test]
+    fn what_is_always_removed() {
+        let mut fields = fields(&[
+            ("A", "1"),
+            ("Keep-Alive", "timeout=5"),
+            ("Proxy-Connection", "keep-alive"),
+            ("te", "trailers"),
+            ("Transfer-Encoding", "chunked"),
+            ("UPGRADE", "h2c"),
+            ("HTTP2-Settings", "AAMAAABk"),
+            ("Proxy-Authorization", "Basic eA=="),
+            ("Proxy-Authenticate", "Basic"),
+            ("Trailer", "X-Sum"),
+            ("B", "2"),
+        ]);
+        strip_hop_by_hop(&mut fields).unwrap();
+        assert_eq!(names(&fields), ["A", "Trailer", "B"]);
+    }
+
+    #[test]
+    fn what_connection_names_is_removed() {
+        let mut fields = fields(&[
+            ("Connection", "close, x-one ,Cookie"),
+            ("X-One", "1"),
+            ("A", "1"),
+            ("CONNECTION", "\t,keep-alive,X-TWO"),
+            ("x-two", "2"),
+            ("cookie", "a=b"),
+            ("X-One", "3"),
+            ("X-Three", "3"),
+            ("Close", "4"),
+        ]);
+        strip_hop_by_hop(&mut fields).unwrap();
+        assert_eq!(names(&fields), ["A", "X-Three", "Close"]);
+    }
+
+    #[test]
+    fn what_connection_cannot_remove() {
+        let testimony = [
+            "Host",
+            "Content-Length",
+            "Via",
+            "Forwarded",
+            "X-Real-IP",
+            "X-Forwarded-For",
+            "X-Forwarded-Host",
+            "X-Forwarded-Port",
+            "X-Forwarded-Proto",
+            "X-Forwarded-Prefix",
+            "Expect",
+            "Max-Forwards",
+        ];
+        for name in testimony {
+            let mut fields = fields(&[("connection", &name.to_ascii_lowercase()), (name, "1"), (name, "2")]);
+            strip_hop_by_hop(&mut fields).unwrap();
+            assert_eq!(names(&fields), [name, name]);
+        }
+    }
+
+    #[test]
+    fn too_many_options_are_refused() {
+        let options = |count| vec!["x"; count].join(",");
+        let mut fields = fields(&[("Connection", &options(20)), ("X", "1"), ("Connection", &options(12))]);
+        let mut one_more = fields.clone();
+        strip_hop_by_hop(&mut fields).unwrap();
+        assert!(fields.is_empty());
+        one_more.push(Known::Connection, b"x").unwrap();
+        let refusal = ProtocolError::TooManyConnectionOptions { limit: 32 };
+        assert_eq!(strip_hop_by_hop(&mut one_more), Err(refusal));
+        assert_eq!(one_more.len(), 4);
+    }
+
+    #[test]
+    fn via() {
+        let mut fields = fields(&[("Via", "1.0 fred, HTTP/1.1 p.example:80 (a comment)")]);
+        append_via(&mut fields, Version::Http10, "sheave").unwrap();
+        assert_eq!(fields.get_all(Known::Via).last(), Some(&b"1.0 sheave"[..]));
+        for name in ["fred", "P.example:80", "SHEAVE"] {
+            assert!(via_contains(&fields, name), "{name}");
+        }
+        for name in ["1.0", "p.example", "(a", "comment", "", "sheav"] {
+            assert!(!via_contains(&fields, name), "{name}");
+        }
+        for name in ["", "a b", "a,b", "a\r\nB: c"] {
+            assert_eq!(append_via(&mut fields, Version::Http11, name), Err(InvalidField::Value), "{name:?}");
+        }
+        assert_eq!(fields.count(Known::Via), 2);
+    }
+
+    #[test]
+    fn max_forwards_is_read_for_two_methods() {
+        let invalid = Err(ProtocolError::InvalidMaxForwards);
+        let table: &[(Method, &[&str], Result<Option<u64>, ProtocolError>)] = &[
+            (Method::OPTIONS, &[], Ok(None)),
+            (Method::OPTIONS, &["0"], Ok(Some(0))),
+            (Method::TRACE, &["10"], Ok(Some(10))),
+            (Method::TRACE, &["99999999999999999999"], Ok(Some(u64::MAX))),
+            (Method::TRACE, &["-1"], invalid),
+            (Method::TRACE, &[""], invalid),
+            (Method::TRACE, &["1", "1"], invalid),
+            (Method::TRACE, &["1, 1"], invalid),
+            (Method::GET, &["x"], Ok(None)),
+        ];
+        for (method, values, expected) in table {
+            let mut head = RequestHead::new(method.clone(), "/").unwrap();
+            for value in *values {
+                head.fields_mut().push(Known::MaxForwards, value.as_bytes()).unwrap();
+            }
+            assert_eq!(max_forwards(&head), *expected, "{method} {values:?}");
+        }
+    }
+}

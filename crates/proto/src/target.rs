@@ -215,3 +215,159 @@ impl PartialEq for Target {
 }
 
 impl Eq for Target {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ProtocolError::{InvalidTarget, TargetFormMismatch};
+
+    #[test]
+    fn targets_and_what_goes_upstream() {
+        let table = [
+            (Method::GET, "/", TargetForm::Origin, None, "/"),
+            (Method::GET, "/a/../b?c=d&/?", TargetForm::Origin, None, "/a/../b?c=d&/?"),
+            (Method::GET, "//a:b@c/", TargetForm::Origin, None, "//a:b@c/"),
+            (Method::GET, "/%2e%2E/%zz\\", TargetForm::Origin, None, "/%2e%2E/%zz\\"),
+            (Method::OPTIONS, "*", TargetForm::Asterisk, None, "*"),
+            (Method::OPTIONS, "/", TargetForm::Origin, None, "/"),
+            (Method::GET, "http://a", TargetForm::Absolute, Some("a"), "/"),
+            (Method::GET, "http://a/", TargetForm::Absolute, Some("a"), "/"),
+            (Method::GET, "HTTPS://A:443/b?c", TargetForm::Absolute, Some("A:443"), "/b?c"),
+            (Method::GET, "http://a?b/c", TargetForm::Absolute, Some("a"), "/?b/c"),
+            (Method::GET, "http://a?", TargetForm::Absolute, Some("a"), "/?"),
+            (Method::GET, "http://[::1]:8/x", TargetForm::Absolute, Some("[::1]:8"), "/x"),
+            (Method::OPTIONS, "http://a:1", TargetForm::Absolute, Some("a:1"), "*"),
+            (Method::OPTIONS, "http://a:1/", TargetForm::Absolute, Some("a:1"), "/"),
+            (Method::OPTIONS, "http://a:1?b", TargetForm::Absolute, Some("a:1"), "/?b"),
+            (Method::CONNECT, "a:443", TargetForm::Authority, Some("a:443"), "a:443"),
+            (Method::CONNECT, "[::1]:443", TargetForm::Authority, Some("[::1]:443"), "[::1]:443"),
+        ];
+        for (method, raw, form, authority, path) in table {
+            let target = Target::parse(&method, raw.as_bytes()).unwrap();
+            assert_eq!((target.as_str(), target.form()), (raw, form));
+            assert_eq!((target.authority(), target.path_and_query()), (authority, path), "{raw}");
+        }
+        let long = format!("http://a?{}", "b".repeat(1000));
+        let target = Target::parse(&Method::GET, long.as_bytes()).unwrap();
+        assert_eq!((target.as_str(), target.path_and_query().len()), (&long[..], 1002));
+    }
+
+    #[test]
+    fn targets_that_are_refused() {
+        let table = [
+            (Method::GET, "", InvalidTarget),
+            (Method::GET, "a", InvalidTarget),
+            (Method::GET, "a/b", InvalidTarget),
+            (Method::GET, "a:80", InvalidTarget),
+            (Method::GET, "*/", InvalidTarget),
+            (Method::GET, "http:/a", InvalidTarget),
+            (Method::GET, "http:a", InvalidTarget),
+            (Method::GET, "http://", InvalidTarget),
+            (Method::GET, "http:///", InvalidTarget),
+            (Method::GET, "http://?", InvalidTarget),
+            (Method::GET, "http://:80/", InvalidTarget),
+            (Method::GET, "http://a\\b/", InvalidTarget),
+            (Method::GET, "http://a@b/", InvalidTarget),
+            (Method::GET, "ws://a/", InvalidTarget),
+            (Method::GET, "file:///etc", InvalidTarget),
+            (Method::GET, "/a b", InvalidTarget),
+            (Method::GET, "/a#b", InvalidTarget),
+            (Method::GET, "/a\r\nB: c", InvalidTarget),
+            (Method::GET, "/\u{e4}", InvalidTarget),
+            (Method::GET, "*", TargetFormMismatch),
+            (Method::OPTIONS, "**", InvalidTarget),
+            (Method::CONNECT, "a", InvalidTarget),
+            (Method::CONNECT, "a:", InvalidTarget),
+            (Method::CONNECT, ":1", InvalidTarget),
+            (Method::CONNECT, "u@a:1", InvalidTarget),
+            (Method::CONNECT, "a:1/", InvalidTarget),
+            (Method::CONNECT, "/a:1", TargetFormMismatch),
+            (Method::CONNECT, "*", TargetFormMismatch),
+        ];
+        for (method, raw, refusal) in table {
+            assert_eq!(Target::parse(&method, raw.as_bytes()).unwrap_err(), refusal, "{method} {raw}");
+        }
+    }
+
+    #[test]
+    fn authorities() {
+        let table: [(&str, &str, Option<u16>); 13] = [
+            ("a", "a", None),
+            ("a.example", "a.example", None),
+            ("a.example:80", "a.example", Some(80)),
+            ("a:", "a", None),
+            ("a:0", "a", Some(0)),
+            ("a:00080", "a", Some(80)),
+            ("a:65535", "a", Some(65_535)),
+            ("127.0.0.1:1", "127.0.0.1", Some(1)),
+            ("[::]", "[::]", None),
+            ("[::1]:65535", "[::1]", Some(65_535)),
+            ("[::ffff:1.2.3.4]:1", "[::ffff:1.2.3.4]", Some(1)),
+            ("a_b-c~d.e!$&'()*+,;=%20", "a_b-c~d.e!$&'()*+,;=%20", None),
+            ("xn--e1afmkfd", "xn--e1afmkfd", None),
+        ];
+        for (text, host, port) in table {
+            assert_eq!(Authority::parse(text.as_bytes()), Some(Authority { host, port }), "{text}");
+        }
+        for text in [
+            "",
+            ":",
+            ":80",
+            "a:b",
+            "a:80:90",
+            "a:-1",
+            "a:+1",
+            "a: 1",
+            "a:1 ",
+            "a:65536",
+            "a:99999",
+            "a:123456",
+            "a:0x1",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[::1]80",
+            "[::1]:",
+            "[::1]::1",
+            "[::1]:x",
+            "[]",
+            "[g::]",
+            "[1]",
+            "[127.0.0.1]",
+            "[::1%25lo]",
+            "[::1%lo]",
+            "[vF.a]",
+            "[[::1]]",
+            "a]",
+            "a[",
+            "u@a",
+            "u:p@a:1",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "<a",
+            "a>",
+            "\"a\"",
+            "a b",
+            "a\tb",
+            " a",
+            "a ",
+            "a\0",
+            "a\r\nb",
+            "\u{e4}",
+            "%",
+            "%4",
+            "%4g",
+            "a%",
+            "{",
+            "}",
+            "|",
+            "^",
+            "`",
+        ] {
+            let expected = (text == "[::1]:").then_some(Authority { host: "[::1]", port: None });
+            assert_eq!(Authority::parse(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+}

@@ -55,3 +55,28 @@ impl From<Version> for http::Version {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_of_two_digits() {
+        for major in 0..=9u8 {
+            for minor in 0..=9u8 {
+                let text = format!("HTTP/{major}.{minor}");
+                let expected = match (major, minor) {
+                    (1, 0) => Ok(Version::Http10),
+                    (1, _) => Ok(Version::Http11),
+                    _ => Err(ProtocolError::UnsupportedVersion { major }),
+                };
+                assert_eq!(Version::parse(text.as_bytes().try_into().unwrap()), expected, "{text}");
+            }
+        }
+        for text in [b"http/1.1", b"HTTP/1,1", b"HTTP/1.x", b"HTTP/x.1", b"HTTP 1.1", b"HTTP/1. ", b"HTTP/.11"] {
+            assert_eq!(Version::parse(text), Err(ProtocolError::MalformedVersion));
+        }
+        assert_eq!((Version::Http10.to_string(), Version::Http11.to_string()), ("HTTP/1.0".into(), "HTTP/1.1".into()));
+        assert_eq!(http::Version::from(Version::Http10), http::Version::HTTP_10);
+    }
+}

@@ -199,3 +199,190 @@ fn write_connection(out: &mut BytesMut, options: &[(bool, &[u8])]) {
         out.extend_from_slice(b"\r\n");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ConnectionField::{Close, KeepAlive, Omit, Upgrade};
+
+    fn request(method: Method, lines: &[(&str, &str)]) -> RequestHead {
+        let target = if method == Method::CONNECT { "a:1" } else { "/p?q" };
+        let mut head = RequestHead::new(method, target).unwrap();
+        for (name, value) in lines {
+            head.fields_mut().push_named(name, value.as_bytes()).unwrap();
+        }
+        head
+    }
+
+    fn response(status: u16, lines: &[(&str, &str)]) -> ResponseHead {
+        let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+        for (name, value) in lines {
+            head.fields_mut().push_named(name, value.as_bytes()).unwrap();
+        }
+        head
+    }
+
+    fn text(out: &BytesMut) -> &str {
+        std::str::from_utf8(out).unwrap()
+    }
+
+    const HOST: (&str, &str) = ("Host", "a");
+
+    /// Lines that a peer or a handler might have put in, and that are never sent.
+    const FOREIGN: &[(&str, &str)] = &[
+        HOST,
+        ("Connection", "keep-alive, x"),
+        ("connection", "close"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Connection", "close"),
+        ("Transfer-Encoding", "chunked"),
+        ("Content-Length", "99"),
+        ("Upgrade", "h2c"),
+        ("X", "1"),
+    ];
+
+    #[test]
+    fn requests() {
+        let table: &[(&[(&str, &str)], BodyLength, ConnectionField, &str)] = &[
+            (&[HOST], BodyLength::None, Omit, "GET /p?q HTTP/1.1\r\nHost: a\r\n\r\n"),
+            (&[HOST], BodyLength::None, Close, "GET /p?q HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+            (&[HOST], BodyLength::None, KeepAlive, "GET /p?q HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"),
+            (&[HOST], BodyLength::Known(0), Omit, "GET /p?q HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"),
+            (
+                &[("x", "y"), HOST],
+                BodyLength::Known(u64::MAX),
+                Omit,
+                "GET /p?q HTTP/1.1\r\nx: y\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n",
+            ),
+            (
+                FOREIGN,
+                BodyLength::Chunked,
+                Omit,
+                "GET /p?q HTTP/1.1\r\nHost: a\r\nX: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ),
+            (FOREIGN, BodyLength::None, Close, "GET /p?q HTTP/1.1\r\nHost: a\r\nX: 1\r\nConnection: close\r\n\r\n"),
+            (
+                &[HOST, ("Upgrade", "websocket")],
+                BodyLength::None,
+                Upgrade,
+                "GET /p?q HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+            ),
+            (
+                &[HOST, ("TE", "trailers")],
+                BodyLength::None,
+                Close,
+                "GET /p?q HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: close, TE\r\n\r\n",
+            ),
+        ];
+        for (lines, body, connection, expected) in table {
+            let head = request(Method::GET, lines);
+            let mut out = BytesMut::from("before ");
+            write_request_head(&mut out, &head, head.path_and_query(), *body, *connection).unwrap();
+            assert_eq!(text(&out).strip_prefix("before "), Some(*expected));
+        }
+    }
+
+    #[test]
+    fn requests_that_are_not_written() {
+        let head = request(Method::GET, &[HOST]);
+        let no_host = request(Method::GET, &[]);
+        let two_hosts = request(Method::GET, &[HOST, HOST]);
+        let table = [
+            (&head, "/", BodyLength::UntilClose, Misuse::RequestUntilClose),
+            (&head, "", BodyLength::None, Misuse::InvalidTarget),
+            (&head, "/ HTTP/1.1\r\nX: ", BodyLength::None, Misuse::InvalidTarget),
+            (&head, "/a b", BodyLength::None, Misuse::InvalidTarget),
+            (&no_host, "/", BodyLength::None, Misuse::MissingHost),
+            (&two_hosts, "/", BodyLength::None, Misuse::RepeatedHost),
+        ];
+        for (head, target, body, misuse) in table {
+            let mut out = BytesMut::new();
+            assert_eq!(write_request_head(&mut out, head, target, body, Omit), Err(misuse));
+            assert!(out.is_empty());
+        }
+    }
+
+    #[test]
+    fn responses() {
+        use BodyLength::{Chunked, Known, None, UntilClose};
+        use Version::{Http10, Http11};
+        let (get, head, connect) = (Method::GET, Method::HEAD, Method::CONNECT);
+        // Status, method, peer, body, connection; then the lines behind the status line, and how content is written.
+        let table: &[(u16, &Method, Version, BodyLength, ConnectionField, &str, BodyLength)] = &[
+            (200, &get, Http11, Known(5), Omit, "Content-Length: 5\r\n", Known(5)),
+            (200, &get, Http11, Chunked, Omit, "Transfer-Encoding: chunked\r\n", Chunked),
+            // Without a word a client would wait for the connection's end.
+            (200, &get, Http11, None, Omit, "Content-Length: 0\r\n", Known(0)),
+            (205, &get, Http11, None, Omit, "Content-Length: 0\r\n", Known(0)),
+            (200, &get, Http11, Known(5), Close, "Content-Length: 5\r\nConnection: close\r\n", Known(5)),
+            (200, &get, Http11, Known(5), KeepAlive, "Content-Length: 5\r\n", Known(5)),
+            (200, &get, Http10, Known(5), KeepAlive, "Content-Length: 5\r\nConnection: keep-alive\r\n", Known(5)),
+            (200, &get, Http10, Known(5), Omit, "Content-Length: 5\r\n", Known(5)),
+            // No chunks to HTTP/1.0; and what ends with the connection says so.
+            (200, &get, Http10, Chunked, KeepAlive, "Connection: close\r\n", UntilClose),
+            (200, &get, Http11, UntilClose, Omit, "Connection: close\r\n", UntilClose),
+            (200, &get, Http10, UntilClose, Close, "Connection: close\r\n", UntilClose),
+            // HEAD and 304 say what a GET would have got.
+            (200, &head, Http11, Known(5), Omit, "Content-Length: 5\r\n", None),
+            (200, &head, Http11, Chunked, Omit, "Transfer-Encoding: chunked\r\n", None),
+            (200, &head, Http10, Chunked, KeepAlive, "Connection: keep-alive\r\n", None),
+            (200, &head, Http11, UntilClose, Omit, "", None),
+            (404, &head, Http11, None, Omit, "", None),
+            (304, &get, Http11, Known(5), Omit, "Content-Length: 5\r\n", None),
+            (304, &get, Http11, None, Close, "Connection: close\r\n", None),
+            // These say nothing.
+            (204, &get, Http11, Known(5), Omit, "", None),
+            (204, &head, Http11, Known(5), Close, "Connection: close\r\n", None),
+            (100, &get, Http11, Known(5), Omit, "", None),
+            (103, &get, Http11, Chunked, Omit, "", None),
+            (200, &connect, Http11, Chunked, Omit, "", None),
+            (407, &connect, Http11, Known(5), Omit, "Content-Length: 5\r\n", Known(5)),
+        ];
+        for (status, method, peer, body, connection, lines, effective) in table {
+            let head = response(*status, FOREIGN);
+            let mut out = BytesMut::new();
+            let written = write_response_head(&mut out, &head, method, *peer, *body, *connection);
+            let reason = head.status().canonical_reason().unwrap();
+            let expected = format!("HTTP/1.1 {status} {reason}\r\nHost: a\r\nX: 1\r\n{lines}\r\n");
+            assert_eq!((text(&out), written), (&expected[..], Ok(*effective)), "{status} {method} {peer} {body:?}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_kept() {
+        let mut head = response(299, &[]);
+        let mut out = BytesMut::new();
+        write_response_head(&mut out, &head, &Method::GET, Version::Http11, BodyLength::None, Omit).unwrap();
+        assert_eq!(text(&out), "HTTP/1.1 299 \r\nContent-Length: 0\r\n\r\n");
+        head.set_reason(b"Very Well").unwrap();
+        assert!(head.set_reason(b"a\r\nB: c").is_err());
+        out.clear();
+        write_response_head(&mut out, &head, &Method::GET, Version::Http11, BodyLength::None, Omit).unwrap();
+        assert_eq!(text(&out), "HTTP/1.1 299 Very Well\r\nContent-Length: 0\r\n\r\n");
+    }
+
+    #[test]
+    fn switching_protocols() {
+        let head = response(101, &[("Upgrade", "websocket"), ("Connection", "Upgrade")]);
+        let mut out = BytesMut::new();
+        let write = |out: &mut BytesMut, head: &ResponseHead, peer, connection| {
+            write_response_head(out, head, &Method::GET, peer, BodyLength::None, connection)
+        };
+        assert_eq!(write(&mut out, &head, Version::Http11, Upgrade), Ok(BodyLength::None));
+        assert_eq!(text(&out), "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n");
+        out.clear();
+        let bare = response(101, &[]);
+        assert_eq!(write(&mut out, &head, Version::Http11, Omit), Err(Misuse::SwitchWithoutUpgrade));
+        assert_eq!(write(&mut out, &bare, Version::Http11, Upgrade), Err(Misuse::SwitchWithoutUpgrade));
+        assert_eq!(write(&mut out, &head, Version::Http10, Upgrade), Err(Misuse::InformationalToHttp10));
+        assert_eq!(write(&mut out, &response(103, &[]), Version::Http10, Omit), Err(Misuse::InformationalToHttp10));
+        assert!(out.is_empty());
+
+        let required = response(426, &[("Upgrade", "TLS/1.3")]);
+        write(&mut out, &required, Version::Http11, Close).unwrap();
+        assert_eq!(
+            text(&out),
+            "HTTP/1.1 426 Upgrade Required\r\nUpgrade: TLS/1.3\r\nContent-Length: 0\r\nConnection: close, upgrade\r\n\r\n"
+        );
+    }
+}

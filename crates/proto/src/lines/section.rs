@@ -120,7 +120,7 @@ impl<S: StartLine> Section<S> {
             let Some(line) = self.whole_line(bytes, bound)? else { return Ok(false) };
             match S::parse(line) {
                 Ok(start_line) => self.start_line = Some(start_line),
-                Err(refusal) => return Err(self.refusal(bytes, line.len()).unwrap_or(refusal)),
+                Err(refusal) => return Err(self.first_wrong_byte(bytes, line.len()).unwrap_or(refusal)),
             }
             self.lines.reserve(USUAL_LINES);
             self.next_line(line.len() + 1);
@@ -135,8 +135,8 @@ impl<S: StartLine> Section<S> {
             match field_line::read(line, self.pos) {
                 Some(field) => self.lines.push(field),
                 None => {
-                    let refusal = self.refusal(bytes, line.len());
-                    return Err(refusal.unwrap_or(ProtocolError::InvalidFieldName { byte: line[0] }));
+                    let refusal = self.first_wrong_byte(bytes, line.len());
+                    return Err(refusal.unwrap_or(ProtocolError::MissingColon));
                 }
             }
             self.next_line(line.len() + 1);
@@ -173,7 +173,7 @@ impl<S: StartLine> Section<S> {
     }
 
     /// Why the whole line at `pos` was refused, if single bytes are to blame.
-    fn refusal(&self, bytes: &[u8], len: usize) -> Option<ProtocolError> {
+    fn first_wrong_byte(&self, bytes: &[u8], len: usize) -> Option<ProtocolError> {
         let mut scan = self.scan;
         scan.run(&bytes[self.pos..=self.pos + len]).err()
     }
