@@ -2,8 +2,12 @@
 
 mod access_log;
 mod address;
+mod admin;
 mod args;
+mod balance;
+mod banner;
 mod calendar;
+mod demo;
 mod duration;
 mod exit;
 mod json;
@@ -13,6 +17,7 @@ mod network;
 mod rate;
 mod say;
 mod share;
+mod signal;
 mod sink;
 mod size;
 

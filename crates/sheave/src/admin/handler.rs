@@ -1,0 +1,130 @@
+//! Answers the admin address.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use sheave_metrics::metrics::{CONTENT_TYPE, Metrics};
+use sheave_net::socket::Socket;
+use sheave_proto::head::ResponseHead;
+use sheave_proto::known::Known;
+use sheave_server::exchange::Exchange;
+use sheave_server::handler::{Handler, HandlerError};
+
+use super::pages;
+use super::readiness::Readiness;
+use crate::sink::Counts;
+
+/// The admin pages' handler.
+pub(crate) struct Admin {
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    access_log: Option<Box<dyn Fn() -> Counts + Send + Sync>>,
+}
+
+impl Admin {
+    /// Pages about these numbers, this readiness, and an access log, if there is one.
+    pub(crate) fn new(
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+        access_log: Option<Box<dyn Fn() -> Counts + Send + Sync>>,
+    ) -> Self {
+        Self { metrics, readiness, access_log }
+    }
+
+    fn page(&self, target: &str) -> Page {
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        match path {
+            "/" => Page::text(StatusCode::OK, pages::INDEX),
+            "/healthz" => Page::text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.readiness.is_ready() => Page::text(StatusCode::OK, "ready\n"),
+            "/readyz" => Page::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            "/metrics" => {
+                let access_log = self.access_log.as_ref().map(|counts| counts());
+                let body = pages::metrics(self.metrics.encode(), access_log).into_bytes();
+                Page { status: StatusCode::OK, content_type: CONTENT_TYPE, body }
+            }
+            "/connections" => match pages::limit(query) {
+                Ok(limit) => {
+                    let body = pages::connections(self.metrics.connections(), limit);
+                    Page { status: StatusCode::OK, content_type: "application/json", body }
+                }
+                Err(what) => Page::text(StatusCode::BAD_REQUEST, what),
+            },
+            _ => Page::text(StatusCode::NOT_FOUND, "there is nothing here; / says what there is\n"),
+        }
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("readiness", &self.readiness).finish_non_exhaustive()
+    }
+}
+
+impl<S: Socket> Handler<S> for Admin {
+    async fn handle(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
+        let request = exchange.request();
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let page = if is_read {
+            self.page(request.path_and_query())
+        } else {
+            Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here\n")
+        };
+        let mut head = ResponseHead::new(page.status);
+        let fields = head.fields_mut();
+        let mut push =
+            |name, value: &str| fields.push(name, value.as_bytes()).map_err(|_| HandlerError::Failed("admin-field"));
+        push(Known::ContentType, page.content_type)?;
+        push(Known::CacheControl, "no-store")?;
+        if !is_read {
+            push(Known::Allow, "GET, HEAD")?;
+        }
+        exchange.respond(&mut head, &page.body).await
+    }
+}
+
+/// One answer.
+struct Page {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Vec<u8>,
+}
+
+impl Page {
+    fn text(status: StatusCode, body: &str) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes().to_vec() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_until_the_drain_begins() {
+        let readiness = Readiness::default();
+        let admin = Admin::new(Arc::new(Metrics::new(1)), readiness.clone(), None);
+        assert_eq!(admin.page("/readyz").status, StatusCode::OK);
+        readiness.drain();
+        assert_eq!(admin.page("/readyz").status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(admin.page("/healthz").status, StatusCode::OK);
+    }
+
+    #[test]
+    fn every_page_that_is_listed_is_there() {
+        let admin = Admin::new(Arc::new(Metrics::new(1)), Readiness::default(), None);
+        for path in pages::INDEX.split_whitespace().filter(|word| word.starts_with('/')) {
+            assert_eq!(admin.page(path).status, StatusCode::OK, "{path}");
+        }
+        for (target, status) in [
+            ("/connections?limit=5", StatusCode::OK),
+            ("/connections?limit=x", StatusCode::BAD_REQUEST),
+            ("/metrics?x=y", StatusCode::OK),
+            ("/nothing", StatusCode::NOT_FOUND),
+            ("/metrics/", StatusCode::NOT_FOUND),
+        ] {
+            assert_eq!(admin.page(target).status, status, "{target}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! One listening socket for all workers, and connections spread evenly over them.
+
+mod inbox;
+mod listener;
+mod load;
+mod socket;
+
+pub(crate) use listener::{BalancedListener, Place, share};
+pub(crate) use load::Loads;

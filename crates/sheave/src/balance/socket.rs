@@ -1,0 +1,84 @@
+//! A connection that is counted at its worker for as long as it is open.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use sheave_net::socket::{Liveness, Socket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::load::Assigned;
+
+/// A TCP connection that is counted at its worker for as long as it is open.
+#[derive(Debug)]
+pub(crate) struct CountedSocket {
+    stream: TcpStream,
+    _assigned: Assigned,
+}
+
+impl CountedSocket {
+    /// Registers a non-blocking connection with this worker's runtime.
+    ///
+    /// # Errors
+    ///
+    /// As the kernel says it; the connection is closed then.
+    pub(crate) fn register(stream: std::net::TcpStream, assigned: Assigned) -> io::Result<Self> {
+        Ok(Self { stream: TcpStream::from_std(stream)?, _assigned: assigned })
+    }
+}
+
+impl AsyncRead for CountedSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for CountedSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Socket for CountedSocket {
+    fn probe(&self) -> Liveness {
+        self.stream.probe()
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        self.stream.shutdown_write()
+    }
+
+    fn set_abortive_close(&self) {
+        self.stream.set_abortive_close();
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer()
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        self.stream.local()
+    }
+}
