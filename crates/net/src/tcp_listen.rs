@@ -310,9 +310,13 @@ mod tests {
             let is_local = columns.next().is_some_and(|local| local.ends_with(&format!(":{port:04X}")));
             is_local && columns.nth(1) == Some("03")
         };
-        while !std::fs::read_to_string("/proc/net/tcp").unwrap().lines().any(is_there) {
+        for _ in 0..100_000 {
+            if std::fs::read_to_string("/proc/net/tcp").unwrap().lines().any(is_there) {
+                return;
+            }
             std::thread::yield_now();
         }
+        panic!("no handshake is under way");
     }
 
     /// A client whose handshake is under way when the listener begins to end: it must be accepted. One that comes later
