@@ -9,9 +9,12 @@ use cargo_metadata::{Metadata, MetadataCommand};
 
 use crate::command;
 
-/// The checkout's top folder.
+/// The checkout's top folder: the one that cargo runs us for, else the one that we were built in.
+///
+/// The two differ where several checkouts share one target folder.
 pub(crate) fn root() -> PathBuf {
-    let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let built_in = || env!("CARGO_MANIFEST_DIR").into();
+    let mut path = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(built_in));
     path.pop();
     path
 }

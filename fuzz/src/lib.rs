@@ -1,0 +1,8 @@
+//! What must hold for any bytes that a peer can send; one module a fuzz target.
+
+pub mod chunked_body;
+pub mod connection;
+mod fields;
+mod pieces;
+pub mod request_head;
+pub mod response_head;
