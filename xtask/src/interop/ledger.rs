@@ -67,9 +67,28 @@ impl Ledger {
             let closed = of("sheave_connections_closed_total")?;
             ensure!(opened == live + closed, "{side}: {opened} opened, but {live} live + {closed} closed");
             ensure!(opened > 0.0, "{side}: not one connection was counted");
+            // It keeps a list of live connections beside its counts: the two must agree as well.
+            let lost = of("sheave_connections_unaccounted")?;
+            ensure!(lost == 0.0, "{side}: of {lost} connections it does not know what became");
             told.push(format!("{side} {opened} = {live} + {closed}"));
         }
+        let bugs: Vec<String> =
+            self.matching("sheave_connections_closed_total", &[("severity", "bug")]).map(Line::told).collect();
+        ensure!(bugs.is_empty(), "connections were closed by bugs: {}", bugs.join("; "));
         Ok(told.join(", "))
+    }
+
+    fn has_no_errors_of_its_own(&self) -> Result<String> {
+        const RESPONSES: &str = "sheave_responses_total";
+        self.expect_name(RESPONSES)?;
+        let label = |line: &Line, key| line.labels.get(key).cloned().unwrap_or_default();
+        let all = || self.matching(RESPONSES, &[]).filter(|line| line.value > 0.0);
+        let own = all().filter(|line| label(line, "made_by") != "origin" && label(line, "code").starts_with('5'));
+        let own: Vec<String> = own.map(Line::told).collect();
+        ensure!(own.is_empty(), "it made 5xx responses: {}", own.join("; "));
+        let relayed = self.sum(RESPONSES, &[("made_by", "origin")]);
+        ensure!(relayed > 0.0, "no response of the origin was counted");
+        Ok(format!("none in {relayed} responses"))
     }
 }
 
@@ -91,6 +110,13 @@ impl Line {
         }
         let value = rest.split_whitespace().next()?.parse().ok()?;
         Some(Self { name: name.to_owned(), labels, value })
+    }
+}
+
+impl Line {
+    fn told(&self) -> String {
+        let labels: Vec<String> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        format!("{} with {}", self.value, labels.join(" "))
     }
 }
 
@@ -127,20 +153,8 @@ pub(super) fn balances(admin: SocketAddr) -> Result<String> {
 
 /// The proxy answered nothing with a 5xx of its own: every origin was there all the time.
 pub(super) fn no_errors_of_its_own(admin: SocketAddr) -> Result<String> {
-    let ledger = Ledger::read(admin)?;
-    ledger.expect_name(RESPONSES)?;
-    let own: Vec<String> = ledger
-        .matching(RESPONSES, &[("made_by", "proxy"), ("class", "5xx")])
-        .filter(|line| line.value > 0.0)
-        .map(|line| format!("{} with {:?}", line.value, line.labels))
-        .collect();
-    ensure!(own.is_empty(), "the proxy made 5xx responses: {}", own.join("; "));
-    let relayed = ledger.sum(RESPONSES, &[("made_by", "origin")]);
-    ensure!(relayed > 0.0, "no response of the origin was counted");
-    Ok(format!("none in {relayed} responses"))
+    Ledger::read(admin)?.has_no_errors_of_its_own()
 }
-
-const RESPONSES: &str = "sheave_responses_total";
 
 #[cfg(test)]
 mod tests {
@@ -153,6 +167,11 @@ mod tests {
         sheave_connections_closed_total{side=\"downstream\",reason=\"c\",severity=\"peer\"} 1\n\
         sheave_connections_opened_total{side=\"upstream\"} 2\n\
         sheave_connections_live{side=\"upstream\"} 2\n\
+        sheave_connections_unaccounted{side=\"downstream\"} 0\n\
+        sheave_connections_unaccounted{side=\"upstream\"} 0\n\
+        sheave_responses_total{code=\"200\",made_by=\"origin\"} 7\n\
+        sheave_responses_total{code=\"502\",made_by=\"origin\"} 1\n\
+        sheave_responses_total{code=\"502\",made_by=\"sheave\"} 0\n\
         sheave_up 1 1700000000\n";
 
     #[test]
@@ -171,5 +190,18 @@ mod tests {
         let error = Ledger::parse(&lost).unwrap().balanced().unwrap_err().to_string();
         assert_eq!(error, "downstream: 6 opened, but 1 live + 4 closed");
         assert!(Ledger::parse("sheave_up 1\n").unwrap().balanced().is_err());
+        let bug = TEXT.replace("severity=\"peer\"", "severity=\"bug\"");
+        assert!(
+            Ledger::parse(&bug).unwrap().balanced().unwrap_err().to_string().contains("1 with reason=c severity=bug")
+        );
+    }
+
+    #[test]
+    fn errors_of_the_origin_are_not_the_proxy_s() {
+        assert_eq!(Ledger::parse(TEXT).unwrap().has_no_errors_of_its_own().unwrap(), "none in 8 responses");
+        let own = TEXT.replace("made_by=\"sheave\"} 0", "made_by=\"sheave\"} 2");
+        let error = Ledger::parse(&own).unwrap().has_no_errors_of_its_own().unwrap_err().to_string();
+        assert_eq!(error, "it made 5xx responses: 2 with code=502 made_by=sheave");
+        assert!(Ledger::parse("sheave_up 1\n").unwrap().has_no_errors_of_its_own().is_err());
     }
 }
