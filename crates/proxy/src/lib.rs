@@ -1,1 +1,13 @@
-//! A reverse proxy as a library.
+//! A reverse proxy as a library: a [`proxy::Proxy`] is a handler of `sheave-server` that sends each request on to an
+//! origin, through the pool of `sheave-client`.
+//!
+//! What may be sent again, and when, is `sheave-lifecycle`'s to judge; what the messages look like, `sheave-proto`'s.
+
+mod attempt;
+mod balance;
+pub mod config;
+mod failure;
+mod forward;
+pub mod proxy;
+mod pump;
+mod replay;

@@ -207,7 +207,10 @@ impl Accepting {
                     observer.accept_failed(fault);
                     match self.backoff.failed(fault, clock.now()) {
                         AcceptNext::AtOnce => {}
-                        AcceptNext::At(_) if watch.drain().urgency() == Urgency::Forced => return None,
+                        // Without a free descriptor the backlog cannot be seen to be empty: the grace bounds the wait.
+                        AcceptNext::At(until) if watch.drain().forcing_at().is_some_and(|at| at <= until) => {
+                            return None;
+                        }
                         AcceptNext::At(until) => self.paused_until = Some(until),
                         AcceptNext::Never => return None,
                     }

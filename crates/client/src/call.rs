@@ -1,0 +1,289 @@
+//! One exchange with an origin on a connection of its own for as long as it lasts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::Deadline;
+use sheave_lifecycle::deadline::Timer;
+use sheave_lifecycle::errno::IoFault;
+use sheave_lifecycle::machine::{Intent, Machine};
+use sheave_lifecycle::observe::ConnectionId;
+use sheave_lifecycle::retry::Progress;
+use sheave_lifecycle::time::Time;
+use sheave_net::leg::Received;
+use sheave_net::socket::{Liveness, Socket};
+use sheave_proto::batch::Batch;
+use sheave_proto::error::{Misuse, ProtocolError};
+use sheave_proto::fields::Fields;
+use sheave_proto::framing::BodyLength;
+use sheave_proto::head::{RequestHead, ResponseHead};
+use sheave_proto::state::{RequestState, ResponseState};
+
+use crate::pool::{ClientLeg, Shelves};
+
+/// Why an exchange with an origin failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The kernel said so.
+    Io(IoFault),
+    /// The origin broke a rule.
+    Protocol(ProtocolError),
+    /// The origin sent FIN before a byte of its response.
+    Closed,
+    /// A deadline passed.
+    TimedOut(Timer),
+    /// The request contradicts itself.
+    Misuse(Misuse),
+}
+
+impl CallError {
+    /// A name that stays stable for ever: for metrics, logs and error fields.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Io(fault) if fault.errno.is_peer_gone() => "upstream-reset",
+            Self::Io(fault) if fault.errno.is_unreachable() => "upstream-unreachable",
+            Self::Io(_) => "upstream-io-error",
+            Self::Protocol(ProtocolError::TruncatedHead | ProtocolError::TruncatedBody) => "upstream-truncated",
+            Self::Protocol(_) => "upstream-protocol-error",
+            Self::Closed => "upstream-closed",
+            Self::TimedOut(Timer::Response) => "upstream-response-timeout",
+            Self::TimedOut(Timer::BodyRead) => "upstream-body-timeout",
+            Self::TimedOut(Timer::Write) => "upstream-write-timeout",
+            Self::TimedOut(_) => "upstream-timeout",
+            Self::Misuse(_) => "upstream-misuse",
+        }
+    }
+}
+
+/// One exchange with an origin. When it ended well its connection goes back to the pool by itself; dropped before, the
+/// connection is closed, so that no byte of this exchange reaches the next.
+pub struct Call<S: Socket> {
+    leg: Option<ClientLeg<S>>,
+    address: SocketAddr,
+    is_reused: bool,
+    shelves: Arc<Shelves<S>>,
+    bytes_before: (u64, u64),
+    found_closed: bool,
+    /// Why writing ended early; the response may still come.
+    write_fault: Option<IoFault>,
+}
+
+impl<S: Socket> Call<S> {
+    pub(crate) fn new(leg: ClientLeg<S>, address: SocketAddr, is_reused: bool, shelves: Arc<Shelves<S>>) -> Self {
+        let bytes_before = (leg.bytes_in(), leg.bytes_out());
+        Self { leg: Some(leg), address, is_reused, shelves, bytes_before, found_closed: false, write_fault: None }
+    }
+
+    fn leg(&self) -> &ClientLeg<S> {
+        self.leg.as_ref().expect("the connection is here until the call is dropped")
+    }
+
+    fn leg_mut(&mut self) -> &mut ClientLeg<S> {
+        self.leg.as_mut().expect("the connection is here until the call is dropped")
+    }
+
+    /// The origin's address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The connection's number.
+    pub fn connection_id(&self) -> ConnectionId {
+        self.leg().id()
+    }
+
+    /// Whether the connection had carried an exchange before.
+    pub fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// Writes the request's head; it leaves with the first bytes of the body, or with a flush.
+    ///
+    /// # Errors
+    /// [`CallError::Misuse`] when the head cannot be sent.
+    pub fn send_head(
+        &mut self,
+        head: &RequestHead,
+        target: &str,
+        body: BodyLength,
+        now: Time,
+    ) -> Result<(), CallError> {
+        let (machine, out) = self.leg_mut().machine_and_outbox();
+        machine.send_head(head, target, body, out, now).map_err(CallError::Misuse)
+    }
+
+    /// Writes body: what is owed, then `data`, then the end if `is_end`. What the origin does not take at once is kept;
+    /// pass on nothing more before [`Self::poll_flush`] is ready.
+    ///
+    /// A write that fails is not the end: an origin may answer early and close, and its answer is what counts. After it,
+    /// [`Self::is_sending`] is false and the response is waited for.
+    ///
+    /// # Errors
+    /// [`CallError::Misuse`] when this is not what was declared.
+    pub fn send_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        data: &[&[u8]],
+        is_end: bool,
+        trailers: Option<&Fields>,
+    ) -> Result<(), CallError> {
+        let len = data.iter().map(|piece| piece.len()).sum();
+        let leg = self.leg_mut();
+        let wrapping = leg.machine_mut().wrap(len, is_end, trailers, now).map_err(CallError::Misuse)?;
+        let written = leg.write(cx, now, &wrapping.around(data));
+        self.note_write(written);
+        Ok(())
+    }
+
+    /// Ready when nothing is owed to the origin any more, or nothing more can be written.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
+        let flushed = ready!(self.leg_mut().poll_flush(cx, now));
+        self.note_write(flushed);
+        Poll::Ready(())
+    }
+
+    fn note_write(&mut self, written: Result<(), IoFault>) {
+        if let Err(fault) = written {
+            // What the kernel holds says whether the origin had ended the connection before our first byte.
+            self.found_closed = self.leg().bytes_out() == self.bytes_before.1
+                && matches!(self.leg().socket().probe(), Liveness::Closed | Liveness::Failed(_));
+            self.write_fault = Some(fault);
+        }
+    }
+
+    /// Whether more of the request's body is to be sent.
+    pub fn is_sending(&self) -> bool {
+        self.write_fault.is_none() && self.leg().machine().state().request == RequestState::Body
+    }
+
+    /// Why writing failed, where that is this machine's fault: there is no response to wait for.
+    pub fn local_fault(&self) -> Option<IoFault> {
+        self.write_fault.filter(|fault| matches!(CloseReason::from_fault(*fault), CloseReason::Local(_)))
+    }
+
+    /// Whether a byte of the request was given to the kernel.
+    pub fn has_sent_head(&self) -> bool {
+        self.leg().bytes_out() > self.bytes_before.1
+    }
+
+    /// Whether writing failed before the kernel took a byte.
+    pub fn has_written_nothing(&self) -> bool {
+        self.write_fault.is_some() && !self.has_sent_head()
+    }
+
+    /// Whether bytes are owed to the origin.
+    pub fn has_unsent(&self) -> bool {
+        self.leg().has_unsent()
+    }
+
+    /// Shows `forward` one read's worth of the response.
+    ///
+    /// # Errors
+    /// The origin failed, left or broke a rule. Parts that came before it have been shown.
+    pub fn poll_response_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        forward: impl FnOnce(Batch<'_, ResponseHead>) -> T,
+    ) -> Poll<Result<T, CallError>> {
+        let mut error = None;
+        let mut forward = Some(forward);
+        let received = ready!(self.leg_mut().poll_receive(cx, now, |machine, input| {
+            let batch = machine.receive_batch(input, now);
+            error = batch.error;
+            forward.take().map(|forward| forward(batch))
+        }));
+        Poll::Ready(match received {
+            _ if error.is_some() => Err(CallError::Protocol(error.unwrap_or(ProtocolError::UnaskedBytes))),
+            Ok(Received::Bytes(Some(value))) => Ok(value),
+            Ok(Received::Bytes(None)) => Err(CallError::Closed),
+            Ok(Received::End) => {
+                let machine = self.leg_mut().machine_mut();
+                let batch = machine.receive_end_batch(now);
+                match (batch.error, forward) {
+                    (None, Some(forward)) => Ok(forward(batch)),
+                    (Some(_), _) if !machine.has_answered() => {
+                        Err(self.write_fault.map_or(CallError::Closed, CallError::Io))
+                    }
+                    (Some(error), _) => Err(CallError::Protocol(error)),
+                    (None, None) => Err(CallError::Closed),
+                }
+            }
+            Err(fault) => {
+                self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
+                Err(CallError::Io(fault))
+            }
+        })
+    }
+
+    /// Says that the origin is not read from for now, because nothing more can be passed on. Its time stands still.
+    pub fn rest(&mut self) {
+        self.leg_mut().rest();
+    }
+
+    /// Whether the response is whole.
+    pub fn has_whole_response(&self) -> bool {
+        !matches!(self.leg().machine().state().response, ResponseState::Owed | ResponseState::Body)
+    }
+
+    /// Whether the response ends only with the connection.
+    pub fn ends_by_close(&self) -> bool {
+        self.leg().machine().ends_by_close()
+    }
+
+    /// The origin's next deadline.
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.leg().deadline()
+    }
+
+    /// The origin's deadline has passed.
+    pub fn expire(&mut self, now: Time) -> CallError {
+        let timer =
+            self.deadline().filter(|deadline| deadline.has_passed(now)).map_or(Timer::Response, |due| due.timer);
+        self.leg_mut().machine_mut().expired(timer);
+        CallError::TimedOut(timer)
+    }
+
+    /// How far the exchange has come: what a retry is judged by.
+    pub fn progress(&self) -> Progress {
+        let leg = self.leg();
+        if leg.machine().has_answered() || leg.bytes_in() > self.bytes_before.0 {
+            Progress::Answered
+        } else if leg.bytes_out() > self.bytes_before.1 {
+            Progress::Written
+        } else if self.found_closed {
+            Progress::FoundClosed
+        } else {
+            Progress::Connected
+        }
+    }
+
+    /// Gives the exchange up: the connection is closed for `reason`, unless it has ended already.
+    pub fn abandon(mut self, reason: CloseReason) {
+        self.leg_mut().machine_mut().end(Intent::Abort(reason));
+    }
+}
+
+impl<S: Socket> Drop for Call<S> {
+    fn drop(&mut self) {
+        let Some(mut leg) = self.leg.take() else { return };
+        // Parked only with both halves done, everything written, nothing unread, and keep-alive agreed. RFC 9112 §9.3
+        if leg.machine().is_idle() && !leg.has_unsent() && self.write_fault.is_none() {
+            if leg.has_unread() {
+                leg.machine_mut().end(Intent::Abort(CloseReason::UnaskedBytes));
+            } else {
+                return self.shelves.park(self.address, leg);
+            }
+        }
+        if let Some(fault) = self.write_fault {
+            leg.machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
+        }
+        leg.machine_mut().end(Intent::Abort(CloseReason::Cancelled));
+        self.shelves.release(self.address);
+        leg.close_now();
+    }
+}

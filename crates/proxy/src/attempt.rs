@@ -1,0 +1,273 @@
+//! Attempts at one exchange: on which origin and connection, and whether there is another.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Method;
+use sheave_client::call::{Call, CallError};
+use sheave_client::pool::Pool;
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::observe::UpstreamPart;
+use sheave_lifecycle::retry::{Attempt, GiveUp, Progress, Verdict, judge};
+use sheave_net::dial::Connect;
+use sheave_net::socket::Socket;
+use sheave_proto::framing::BodyLength;
+use sheave_proto::known::Known;
+use sheave_server::exchange::Exchange;
+use sheave_server::handler::HandlerError;
+use smallvec::SmallVec;
+
+use crate::balance::Turn;
+use crate::config::HostPolicy;
+use crate::failure::Failure;
+use crate::forward::is_idempotent;
+use crate::proxy::Proxy;
+use crate::pump::{Pump, Pumped};
+use crate::replay::Replay;
+
+/// How one attempt ended.
+enum Tried {
+    /// The exchange is over.
+    Done,
+    /// The client failed.
+    Client(HandlerError),
+    /// The origin failed.
+    Failed(Failure),
+}
+
+impl<C: Connect> Proxy<C> {
+    /// Sends the request on until it is answered, or cannot be.
+    pub(crate) async fn forward<D: Socket>(
+        &self,
+        exchange: &mut Exchange<'_, D>,
+        body: BodyLength,
+    ) -> Result<(), HandlerError> {
+        let mut replay = Replay::default();
+        let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
+        let mut made = 0;
+        self.with_budget(|budget, _| budget.request_began());
+        loop {
+            made += 1;
+            exchange.note_attempt();
+            let now = exchange.clock().now();
+            let turn = self.balancer.next(&tried, now);
+            let (end, place) = match turn {
+                None => (Tried::Failed(Failure::Unresolved), None),
+                Some(turn) => {
+                    let place = turn.place;
+                    (self.attempt(exchange, body, &turn, made > 1, &mut replay).await, Some(place))
+                }
+            };
+            let failure = match end {
+                Tried::Done => return Ok(()),
+                Tried::Client(gone) => return Err(gone),
+                Tried::Failed(failure) => failure,
+            };
+            if failure.is_of_the_origin() {
+                tried.extend(place);
+            }
+            exchange.note_sent(failure.progress().sent());
+            match self.judge(exchange, &failure, &replay, &tried, made) {
+                Verdict::Retry(evidence) => {
+                    exchange.note_retry(evidence);
+                    let wait = self.backoff(made);
+                    if !failure.is_of_the_origin() && made > 1 && sleep(exchange, wait).await.is_err() {
+                        return Err(HandlerError::Client);
+                    }
+                }
+                Verdict::Give(_) => {
+                    let mut answer = failure.answer();
+                    answer.attempts = made;
+                    if exchange.can_answer() {
+                        exchange.answer(&answer);
+                    } else {
+                        exchange.note_error(answer.cause);
+                        exchange.truncate(CloseReason::OtherSide);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn judge<D: Socket>(
+        &self,
+        exchange: &Exchange<'_, D>,
+        failure: &Failure,
+        replay: &Replay,
+        tried: &[usize],
+        made: u32,
+    ) -> Verdict {
+        // To ask the same origin the same again at once would only delay the answer.
+        if failure.is_of_the_origin() && !self.balancer.has_other(tried) {
+            return Verdict::Give(GiveUp::Attempts);
+        }
+        let request = exchange.request();
+        let attempt = Attempt {
+            progress: if exchange.can_answer() { failure.progress() } else { Progress::Answered },
+            is_idempotent: is_idempotent(request.method()),
+            has_idempotency_key: self.config.trust_idempotency_key && request.fields().contains(Known::IdempotencyKey),
+            is_replayable: replay.is_whole(),
+            made,
+        };
+        self.with_budget(|budget, policy| {
+            let verdict = judge(&attempt, policy, budget.has_token(exchange.clock().now()));
+            if let Verdict::Retry(_) = verdict {
+                budget.spend();
+            }
+            verdict
+        })
+    }
+
+    /// One attempt at one origin.
+    async fn attempt<D: Socket>(
+        &self,
+        exchange: &mut Exchange<'_, D>,
+        body: BodyLength,
+        turn: &Turn<'_>,
+        is_fresh: bool,
+        replay: &mut Replay,
+    ) -> Tried {
+        let addresses = turn.member.origin.addresses();
+        let mut call = match self.acquire(exchange, &addresses, turn, is_fresh).await {
+            Ok(call) => call,
+            Err(end) => return end,
+        };
+        let began = exchange.clock().now();
+        exchange.note_upstream(UpstreamPart {
+            address: call.address(),
+            connection: call.connection_id(),
+            is_reused: call.is_reused(),
+            response_after: None,
+        });
+        if let Err(error) = self.send_head(exchange, &mut call, body, turn) {
+            return Tried::Failed(Failure::Call(error, call.progress()));
+        }
+        let keeps_body = is_idempotent(exchange.request().method()) || self.config.trust_idempotency_key;
+        let (kept, is_end) = replay.kept();
+        if (!kept.is_empty() || is_end)
+            && let Err(error) = send_kept(&mut call, began, kept, is_end).await
+        {
+            return Tried::Failed(Failure::Call(error, call.progress()));
+        }
+        let (id, address, is_reused) = (call.connection_id(), call.address(), call.is_reused());
+        let mut pump = Pump { exchange, call: &mut call, config: &self.config, replay, keeps_body, answered_at: None };
+        let pumped = pump.run().await;
+        if let Some(at) = pump.answered_at {
+            let response_after = Some(at.since(began));
+            exchange.note_upstream(UpstreamPart { address, connection: id, is_reused, response_after });
+        }
+        exchange.note_sent(call.progress().sent());
+        match pumped {
+            Pumped::Done => Tried::Done,
+            Pumped::Client(gone) => {
+                call.abandon(CloseReason::OtherSide);
+                Tried::Client(gone)
+            }
+            Pumped::Origin(error) => Tried::Failed(Failure::Call(error, call.progress())),
+        }
+    }
+
+    /// A parked connection that is alive, or a fresh one.
+    async fn acquire<D: Socket>(
+        &self,
+        exchange: &mut Exchange<'_, D>,
+        addresses: &[SocketAddr],
+        turn: &Turn<'_>,
+        is_fresh: bool,
+    ) -> Result<Call<C::Socket>, Tried> {
+        let now = exchange.clock().now();
+        if addresses.is_empty() {
+            turn.refused(now);
+            return Err(Tried::Failed(Failure::Unresolved));
+        }
+        let first = turn.rotation % addresses.len();
+        if !is_fresh {
+            let in_turn = addresses[first..].iter().chain(&addresses[..first]);
+            if let Some(call) = in_turn.copied().find_map(|address| self.pool.checkout(address, now)) {
+                return Ok(call);
+            }
+        }
+        let mut in_turn: SmallVec<[SocketAddr; 8]> = SmallVec::from_slice(&addresses[first..]);
+        in_turn.extend_from_slice(&addresses[..first]);
+        match beside(exchange, Pool::connect(&self.pool, &in_turn)).await? {
+            Ok(call) => Ok(call),
+            Err(error) => {
+                turn.refused(exchange.clock().now());
+                Err(Tried::Failed(Failure::Pool(error)))
+            }
+        }
+    }
+
+    fn send_head<D: Socket>(
+        &self,
+        exchange: &mut Exchange<'_, D>,
+        call: &mut Call<C::Socket>,
+        body: BodyLength,
+        turn: &Turn<'_>,
+    ) -> Result<(), CallError> {
+        let now = exchange.clock().now();
+        let origin = &turn.member.origin;
+        let request = exchange.request_mut();
+        // RFC 9112 §3.2: a request of HTTP/1.0 may come without Host; ours must have one.
+        if self.config.host == HostPolicy::Origin || !request.fields().contains(Known::Host) {
+            let _ = request.fields_mut().set(Known::Host, origin.authority().as_bytes());
+        }
+        if origin.base_path().is_empty() {
+            return call.send_head(request, request.path_and_query(), body, now);
+        }
+        let path = match request.path_and_query() {
+            "*" if *request.method() == Method::OPTIONS => "",
+            path => path,
+        };
+        call.send_head(request, &format!("{}{path}", origin.base_path()), body, now)
+    }
+
+    /// The upper half of an interval that doubles with each attempt: spread, and never nothing.
+    fn backoff(&self, made: u32) -> Duration {
+        let whole = self.config.retry.backoff.saturating_mul(1 << made.saturating_sub(2).min(6));
+        whole.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+/// Sends what was kept of a request's body again.
+async fn send_kept<U: Socket>(
+    call: &mut Call<U>,
+    now: sheave_lifecycle::time::Time,
+    kept: &[u8],
+    is_end: bool,
+) -> Result<(), CallError> {
+    poll_fn(|cx| {
+        let data = [kept];
+        let data: &[&[u8]] = if kept.is_empty() { &[] } else { &data };
+        // A request whose head was its end has ended already; ending it again does nothing.
+        Poll::Ready(call.send_body(cx, now, data, is_end, None))
+    })
+    .await
+}
+
+/// Waits for `work`, and for the client's end or deadline.
+async fn beside<D: Socket, T>(exchange: &mut Exchange<'_, D>, work: impl Future<Output = T>) -> Result<T, Tried> {
+    let mut work = pin!(work);
+    poll_fn(|cx: &mut Context<'_>| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Ok(done));
+        }
+        let now = exchange.clock().now();
+        // A body that is not whole is not read meanwhile: its client's time stands still.
+        if exchange.has_whole_request()
+            && let Poll::Ready(gone) = exchange.poll_gone(cx, now)
+        {
+            return Poll::Ready(Err(Tried::Client(gone)));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn sleep<D: Socket>(exchange: &mut Exchange<'_, D>, wait: Duration) -> Result<(), Tried> {
+    beside(exchange, tokio::time::sleep(wait)).await
+}

@@ -1,0 +1,190 @@
+//! What a message looks like on the other side: hop-by-hop fields end here, and what we testify is added.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use http::{Method, StatusCode};
+use sheave_proto::error::ProtocolError;
+use sheave_proto::fields::Fields;
+use sheave_proto::framing::{self, BodyLength};
+use sheave_proto::head::{RequestHead, ResponseHead};
+use sheave_proto::hop;
+use sheave_proto::known::Known;
+use sheave_proto::version::Version;
+use sheave_server::answer::Answer;
+
+use crate::config::ProxyConfig;
+
+/// What becomes of a request.
+pub(crate) enum Onward {
+    /// It goes to an origin, with a body so framed.
+    Forward(BodyLength),
+    /// It ends here: what it asks for is ours to answer.
+    Local(Local),
+    /// It ends here, with an error.
+    Refuse(Answer),
+}
+
+/// Requests that a proxy answers as their last recipient. RFC 9110 §7.6.2
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Local {
+    /// OPTIONS with no hop left.
+    Options,
+    /// TRACE with no hop left: reflecting requests is of use to attackers alone, so it is not done.
+    Trace,
+}
+
+/// Edits a request's head in place for the way to the origin.
+pub(crate) fn prepare_request(head: &mut RequestHead, peer: Option<SocketAddr>, config: &ProxyConfig) -> Onward {
+    match onward(head) {
+        Ok(Onward::Forward(body)) => match rewrite(head, peer, config) {
+            Ok(()) => Onward::Forward(body),
+            Err(answer) => Onward::Refuse(answer),
+        },
+        Ok(other) => other,
+        Err(error) => Onward::Refuse(Answer::to_error(error)),
+    }
+}
+
+fn onward(head: &mut RequestHead) -> Result<Onward, ProtocolError> {
+    if *head.method() == Method::CONNECT {
+        return Ok(Onward::Refuse(Answer::new(StatusCode::NOT_IMPLEMENTED, "connect-not-supported")));
+    }
+    let body = framing::request_body(head)?;
+    match hop::max_forwards(head)? {
+        Some(0) if *head.method() == Method::TRACE => Ok(Onward::Local(Local::Trace)),
+        Some(0) => Ok(Onward::Local(Local::Options)),
+        Some(hops) => {
+            // A number has no byte that a field could not have.
+            let _ = head.fields_mut().set(Known::MaxForwards, (hops - 1).to_string().as_bytes());
+            Ok(Onward::Forward(body))
+        }
+        None => Ok(Onward::Forward(body)),
+    }
+}
+
+fn rewrite(head: &mut RequestHead, peer: Option<SocketAddr>, config: &ProxyConfig) -> Result<(), Answer> {
+    let version = head.version();
+    let host = head.authority().map(str::to_owned);
+    let fields = head.fields_mut();
+    if let Some(pseudonym) = &config.pseudonym
+        && hop::via_contains(fields, pseudonym)
+    {
+        return Err(Answer::new(StatusCode::LOOP_DETECTED, "proxy-loop"));
+    }
+    hop::strip_hop_by_hop(fields).map_err(Answer::to_error)?;
+    testify(fields, peer.map(|peer| peer.ip().to_canonical()), host.as_deref(), config);
+    append_via(fields, version, config);
+    Ok(())
+}
+
+/// Sets the fields in which a proxy says for whom it asks. RFC 7239
+///
+/// What a client says of itself is replaced unless it is trusted: an origin could not tell it from what we say.
+fn testify(fields: &mut Fields, client: Option<IpAddr>, host: Option<&str>, config: &ProxyConfig) {
+    let is_trusted = client.is_some_and(|client| config.trust.as_ref().is_some_and(|trust| trust(client)));
+    let mut address = String::new();
+    let _ = match client {
+        Some(client) => write!(address, "{client}"),
+        None => write!(address, "unknown"),
+    };
+    // RFC 7239 §6: an IPv6 address is quoted and in brackets.
+    let mut forwarded = String::from("for=");
+    let _ = match client {
+        Some(IpAddr::V6(client)) => write!(forwarded, "\"[{client}]\""),
+        _ => write!(forwarded, "{address}"),
+    };
+    if let Some(host) = host {
+        let _ = write!(forwarded, ";host=\"{host}\"");
+    }
+    forwarded.push_str(";proto=http");
+    if is_trusted {
+        append(fields, Known::Forwarded, forwarded.as_bytes());
+        append(fields, Known::XForwardedFor, address.as_bytes());
+        for (name, value) in [(Known::XForwardedHost, host), (Known::XForwardedProto, Some("http"))] {
+            if !fields.contains(name)
+                && let Some(value) = value
+            {
+                let _ = fields.push(name, value.as_bytes());
+            }
+        }
+        return;
+    }
+    // Names with `_` for `-` are the same to origins that turn fields into environment variables.
+    fields.retain(|field| match field.known() {
+        Some(
+            Known::Forwarded
+            | Known::XForwardedFor
+            | Known::XForwardedHost
+            | Known::XForwardedProto
+            | Known::XForwardedPort
+            | Known::XRealIp,
+        ) => false,
+        Some(_) => true,
+        None => !is_look_alike(field.name()),
+    });
+    let _ = fields.push(Known::XForwardedFor, address.as_bytes());
+    if let Some(host) = host {
+        let _ = fields.push(Known::XForwardedHost, host.as_bytes());
+    }
+    let _ = fields.push(Known::XForwardedProto, b"http");
+    let _ = fields.push(Known::Forwarded, forwarded.as_bytes());
+}
+
+/// One more member at the end of a list.
+fn append(fields: &mut Fields, name: Known, member: &[u8]) {
+    let mut list: Vec<u8> = Vec::new();
+    for line in fields.get_all(name) {
+        list.extend_from_slice(line);
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(member);
+    // Made of values that were fields before, and of text without controls.
+    let _ = fields.set(name, &list);
+}
+
+/// `X_Forwarded_For`, `x_real_ip` and every other spelling that an origin could take for ours.
+fn is_look_alike(name: &str) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    const WHOLE: [&[u8]; 2] = [b"x-real-ip", b"forwarded"];
+    let matches = |pattern: &[u8], name: &[u8]| {
+        pattern.len() == name.len()
+            && pattern.iter().zip(name).all(|(expected, byte)| match byte {
+                b'_' => *expected == b'-',
+                byte => expected.eq_ignore_ascii_case(byte),
+            })
+    };
+    let name = name.as_bytes();
+    name.get(..PREFIX.len()).is_some_and(|begin| matches(PREFIX, begin))
+        || WHOLE.iter().any(|whole| matches(whole, name))
+}
+
+/// Edits a response's head, interim or final, in place for the way to the client. Says how its content is framed.
+pub(crate) fn prepare_response(
+    head: &mut ResponseHead,
+    method: &Method,
+    config: &ProxyConfig,
+) -> Result<BodyLength, ProtocolError> {
+    // Where there is no content, what the fields declare is passed on all the same. RFC 9110 §8.6
+    let body = if framing::allows_content(head.status(), method) {
+        framing::response_body(head, method)?
+    } else {
+        framing::declared_length(head)?
+    };
+    let version = head.version();
+    hop::strip_hop_by_hop(head.fields_mut())?;
+    append_via(head.fields_mut(), version, config);
+    Ok(body)
+}
+
+fn append_via(fields: &mut Fields, version: Version, config: &ProxyConfig) {
+    if let Some(pseudonym) = &config.pseudonym {
+        // A pseudonym that is no token says nothing; the configuration is checked when the proxy is built.
+        let _ = hop::append_via(fields, version, pseudonym);
+    }
+}
+
+/// Whether a second such request does what one does. RFC 9110 §9.2.2
+pub(crate) fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
+}

@@ -1,0 +1,118 @@
+//! The proxy: a handler that sends each request on to an origin.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::StatusCode;
+use sheave_client::config::ClientConfig;
+use sheave_client::origin::Origin;
+use sheave_client::pool::Pool;
+use sheave_lifecycle::observe::Observer;
+use sheave_lifecycle::retry::{Budget, RetryPolicy};
+use sheave_net::clock::Clock;
+use sheave_net::dial::Connect;
+use sheave_net::socket::Socket;
+use sheave_proto::head::ResponseHead;
+use sheave_proto::known::Known;
+use sheave_server::answer::Answer;
+use sheave_server::exchange::Exchange;
+use sheave_server::handler::{Handler, HandlerError};
+
+use crate::balance::Balancer;
+use crate::config::ProxyConfig;
+use crate::forward::{Local, Onward, prepare_request};
+
+/// A reverse proxy. One per worker: it owns that worker's pool.
+pub struct Proxy<C: Connect> {
+    pub(crate) balancer: Balancer,
+    pub(crate) pool: Arc<Pool<C>>,
+    pub(crate) config: ProxyConfig,
+    budget: Mutex<Budget>,
+}
+
+/// Why there is no proxy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// There is no origin to send requests to.
+    NoOrigin,
+    /// The pseudonym cannot stand in `Via`: it is not a token. RFC 9110 §7.6.3
+    Pseudonym,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoOrigin => "there is no origin to send requests to",
+            Self::Pseudonym => "the pseudonym for Via must be a name without blanks, commas or other separators",
+        })
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl<C: Connect> Proxy<C> {
+    /// A proxy to `origins` that opens connections with `connector`.
+    ///
+    /// # Errors
+    /// [`BuildError`] when the configuration cannot work.
+    pub fn new(
+        origins: Vec<Origin>,
+        connector: C,
+        config: ProxyConfig,
+        client: ClientConfig,
+        clock: Clock,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, BuildError> {
+        if origins.is_empty() {
+            return Err(BuildError::NoOrigin);
+        }
+        let is_token = |name: &String| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
+        };
+        if !config.pseudonym.as_ref().is_none_or(is_token) {
+            return Err(BuildError::Pseudonym);
+        }
+        Ok(Self {
+            balancer: Balancer::new(origins, config.balance),
+            pool: Arc::new(Pool::new(connector, client, clock, observer)),
+            budget: Mutex::new(Budget::new(&config.retry, clock.now())),
+            config,
+        })
+    }
+
+    /// The connections to the origins. Its sweep is to be run beside the proxy.
+    pub fn pool(&self) -> &Arc<Pool<C>> {
+        &self.pool
+    }
+
+    pub(crate) fn with_budget<T>(&self, ask: impl FnOnce(&mut Budget, &RetryPolicy) -> T) -> T {
+        ask(&mut self.budget.lock().unwrap_or_else(PoisonError::into_inner), &self.config.retry)
+    }
+}
+
+impl<S: Socket, C: Connect + 'static> Handler<S> for Proxy<C>
+where
+    C::Socket: 'static,
+{
+    async fn handle(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
+        let peer = exchange.peer();
+        match prepare_request(exchange.request_mut(), peer, &self.config) {
+            Onward::Forward(body) => self.forward(exchange, body).await,
+            Onward::Refuse(answer) => {
+                exchange.answer(&answer);
+                Ok(())
+            }
+            Onward::Local(Local::Trace) => {
+                exchange.answer(&Answer::new(StatusCode::METHOD_NOT_ALLOWED, "trace-not-supported"));
+                Ok(())
+            }
+            Onward::Local(Local::Options) => {
+                let mut head = ResponseHead::new(StatusCode::OK);
+                // RFC 9110 §9.3.7: what the last recipient can say of itself is little.
+                let _ = head.fields_mut().push(Known::CacheControl, b"no-store");
+                exchange.respond(&mut head, b"").await
+            }
+        }
+    }
+}
