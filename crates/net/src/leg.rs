@@ -436,9 +436,8 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     }
 
     fn ended_as(&self) -> (CloseReason, Phase) {
-        self.end.unwrap_or_else(|| {
-            (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), self.machine.phase())
-        })
+        self.end
+            .unwrap_or_else(|| (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), self.machine.phase()))
     }
 
     /// Writes what is owed, for as long as that may take.
