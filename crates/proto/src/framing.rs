@@ -180,7 +180,7 @@ fn refused_coding(codings: &[u8]) -> ProtocolError {
 mod tests {
     use super::*;
 
-    fn fields(lines: &[(&str, &str)]) -> Fields {
+    fn fields(lines: Lines<'_>) -> Fields {
         let mut fields = Fields::new();
         for (name, value) in lines {
             fields.push_named(name, value.as_bytes()).unwrap();
@@ -188,7 +188,7 @@ mod tests {
         fields
     }
 
-    fn request(version: Version, lines: &[(&str, &str)]) -> RequestHead {
+    fn request(version: Version, lines: Lines<'_>) -> RequestHead {
         let mut head = RequestHead::new(Method::POST, "/").unwrap();
         if version == Version::Http10 {
             let mut bytes = &b"POST / HTTP/1.0\r\n\r\n"[..];
@@ -198,18 +198,20 @@ mod tests {
         head
     }
 
-    fn response(status: u16, lines: &[(&str, &str)]) -> ResponseHead {
+    fn response(status: u16, lines: Lines<'_>) -> ResponseHead {
         let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
         *head.fields_mut() = fields(lines);
         head
     }
+
+    type Lines<'a> = &'a [(&'a str, &'a str)];
 
     const TE: &str = "Transfer-Encoding";
     const CL: &str = "Content-Length";
 
     #[test]
     fn lengths_that_are_read_in_both_directions() {
-        let table: &[(&[(&str, &str)], BodyLength)] = &[
+        let table: &[(Lines<'_>, BodyLength)] = &[
             (&[], BodyLength::None),
             (&[(CL, "0")], BodyLength::Known(0)),
             (&[("content-LENGTH", "00042")], BodyLength::Known(42)),
@@ -231,7 +233,7 @@ mod tests {
     #[test]
     fn lengths_that_are_refused_in_both_directions() {
         use ProtocolError::*;
-        let table: &[(&[(&str, &str)], ProtocolError)] = &[
+        let table: &[(Lines<'_>, ProtocolError)] = &[
             (&[(CL, "")], InvalidContentLength),
             (&[(CL, "+5")], InvalidContentLength),
             (&[(CL, "-5")], InvalidContentLength),
@@ -354,7 +356,7 @@ mod tests {
 
     #[test]
     fn upgrades() {
-        let table: &[(&[(&str, &str)], Option<&str>)] = &[
+        let table: &[(Lines<'_>, Option<&str>)] = &[
             (&[("Connection", "Upgrade"), ("Upgrade", "websocket")], Some("websocket")),
             (&[("Connection", "keep-alive, upgrade"), ("upgrade", "h2c, a/1")], Some("h2c, a/1")),
             (&[("Connection", "a"), ("Connection", "UPGRADE"), ("Upgrade", "a")], Some("a")),

@@ -168,3 +168,45 @@ impl ResponseHead {
         self.fields
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_refused_changes_nothing() {
+        let mut head = RequestHead::new(Method::GET, "/a?b").unwrap();
+        for target in ["", "*", "b", "/a b", "/\r\nX: y"] {
+            assert!(RequestHead::new(Method::GET, target).is_err(), "{target:?}");
+            assert!(head.set_target(target).is_err(), "{target:?}");
+            assert_eq!((head.target(), head.form()), ("/a?b", TargetForm::Origin));
+        }
+        head.set_target("/c").unwrap();
+        assert_eq!((head.target(), head.path_and_query()), ("/c", "/c"));
+    }
+
+    #[test]
+    fn the_targets_authority_comes_before_host() {
+        let mut head = RequestHead::new(Method::GET, "/").unwrap();
+        assert_eq!(head.authority(), None);
+        head.fields_mut().push(Known::Host, b"a:1").unwrap();
+        assert_eq!(head.authority(), Some("a:1"));
+        head.set_target("http://b/").unwrap();
+        assert_eq!(head.authority(), Some("b"));
+        assert_eq!(head.into_fields().get_str(Known::Host), Some("a:1"));
+    }
+
+    #[test]
+    fn new_responses_have_the_registrys_reason() {
+        let head = ResponseHead::new(StatusCode::NOT_FOUND);
+        assert_eq!((head.reason(), head.version()), (&b"Not Found"[..], Version::Http11));
+        assert_eq!(ResponseHead::new(StatusCode::from_u16(299).unwrap()).reason(), b"");
+        assert!(head.into_fields().is_empty());
+    }
+
+    #[test]
+    fn heads_move_cheaply() {
+        assert!(size_of::<RequestHead>() <= 176, "{}", size_of::<RequestHead>());
+        assert!(size_of::<ResponseHead>() <= 96, "{}", size_of::<ResponseHead>());
+    }
+}

@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn max_forwards_is_read_for_two_methods() {
         let invalid = Err(ProtocolError::InvalidMaxForwards);
-        let table: &[(Method, &[&str], Result<Option<u64>, ProtocolError>)] = &[
+        type Expected = Result<Option<u64>, ProtocolError>;
+        let table: &[(Method, &[&str], Expected)] = &[
             (Method::OPTIONS, &[], Ok(None)),
             (Method::OPTIONS, &["0"], Ok(Some(0))),
             (Method::TRACE, &["10"], Ok(Some(10))),

@@ -43,3 +43,16 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit_together() {
+        let limits = Limits::default();
+        assert!(limits.max_request_line_bytes >= 8_000, "RFC 9112 §3");
+        assert!(limits.max_request_line_bytes < limits.max_head_bytes);
+        assert!(limits.max_head_bytes <= MAX_SECTION_BYTES && limits.max_trailer_bytes <= MAX_SECTION_BYTES);
+    }
+}

@@ -205,7 +205,9 @@ mod tests {
     use super::*;
     use ConnectionField::{Close, KeepAlive, Omit, Upgrade};
 
-    fn request(method: Method, lines: &[(&str, &str)]) -> RequestHead {
+    type Lines<'a> = &'a [(&'a str, &'a str)];
+
+    fn request(method: Method, lines: Lines<'_>) -> RequestHead {
         let target = if method == Method::CONNECT { "a:1" } else { "/p?q" };
         let mut head = RequestHead::new(method, target).unwrap();
         for (name, value) in lines {
@@ -214,7 +216,7 @@ mod tests {
         head
     }
 
-    fn response(status: u16, lines: &[(&str, &str)]) -> ResponseHead {
+    fn response(status: u16, lines: Lines<'_>) -> ResponseHead {
         let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
         for (name, value) in lines {
             head.fields_mut().push_named(name, value.as_bytes()).unwrap();
@@ -229,7 +231,7 @@ mod tests {
     const HOST: (&str, &str) = ("Host", "a");
 
     /// Lines that a peer or a handler might have put in, and that are never sent.
-    const FOREIGN: &[(&str, &str)] = &[
+    const FOREIGN: Lines<'_> = &[
         HOST,
         ("Connection", "keep-alive, x"),
         ("connection", "close"),
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn requests() {
-        let table: &[(&[(&str, &str)], BodyLength, ConnectionField, &str)] = &[
+        let table: &[(Lines<'_>, BodyLength, ConnectionField, &str)] = &[
             (&[HOST], BodyLength::None, Omit, "GET /p?q HTTP/1.1\r\nHost: a\r\n\r\n"),
             (&[HOST], BodyLength::None, Close, "GET /p?q HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
             (&[HOST], BodyLength::None, KeepAlive, "GET /p?q HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"),
@@ -279,6 +281,24 @@ mod tests {
             let mut out = BytesMut::from("before ");
             write_request_head(&mut out, &head, head.path_and_query(), *body, *connection).unwrap();
             assert_eq!(text(&out).strip_prefix("before "), Some(*expected));
+        }
+    }
+
+    #[test]
+    fn targets_of_requests() {
+        let mut out = BytesMut::new();
+        let connect = request(Method::CONNECT, &[HOST]);
+        write_request_head(&mut out, &connect, connect.path_and_query(), BodyLength::None, Omit).unwrap();
+        assert_eq!(text(&out), "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n");
+
+        let mut head = request(Method::OPTIONS, &[HOST]);
+        head.set_target("http://b:2").unwrap();
+        for (target, line) in
+            [(head.path_and_query(), "OPTIONS * HTTP/1.1"), (head.target(), "OPTIONS http://b:2 HTTP/1.1")]
+        {
+            out.clear();
+            write_request_head(&mut out, &head, target, BodyLength::None, Omit).unwrap();
+            assert_eq!(text(&out).lines().next(), Some(line));
         }
     }
 

@@ -23,6 +23,17 @@ pub enum BodyEvent<'b> {
 ///
 /// Chunks are read to the letter (RFC 9112 §7.1): 1 to 16 hex digits, extensions that follow their grammar, CRLF and
 /// nothing like it, and a trailer section that ends with an empty line and nothing like it.
+///
+/// ```
+/// use sheave_proto::{body::{BodyEvent, BodyReader}, framing::BodyLength, limits::Limits};
+///
+/// let mut reader = BodyReader::new(BodyLength::Chunked, &Limits::default())?;
+/// let mut input = &b"3\r\nabc\r\n0\r\n\r\nGET"[..];
+/// assert_eq!(reader.receive(&mut input)?, Some(BodyEvent::Data(b"abc")));
+/// assert_eq!(reader.receive(&mut input)?, Some(BodyEvent::End(None)));
+/// assert_eq!(input, b"GET");
+/// # Ok::<(), sheave_proto::error::ProtocolError>(())
+/// ```
 #[derive(Debug)]
 pub struct BodyReader {
     state: State,

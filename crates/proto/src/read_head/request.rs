@@ -20,6 +20,20 @@ use crate::version::Version;
 ///
 /// Between heads it owns no memory. A head that does not come whole is kept in one buffer, `max_head_bytes` at most,
 /// which then becomes the head's own.
+///
+/// ```
+/// use sheave_proto::{known::Known, limits::Limits, read_head::RequestReader};
+///
+/// let mut reader = RequestReader::new();
+/// let mut input = &b"GET /a HTTP/1.1\r\nHost: exam"[..];
+/// assert_eq!(reader.receive(&mut input, &Limits::default()), Ok(None));
+///
+/// let mut input = &b"ple\r\n\r\nGET /b"[..];
+/// let head = reader.receive(&mut input, &Limits::default())?.expect("the head is whole");
+/// assert_eq!((head.target(), head.fields().get_str(Known::Host)), ("/a", Some("example")));
+/// assert_eq!(input, b"GET /b");
+/// # Ok::<(), sheave_proto::error::ProtocolError>(())
+/// ```
 #[derive(Debug)]
 pub struct RequestReader {
     leading: Leading,
