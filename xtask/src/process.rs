@@ -12,6 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{command, proc_fs};
 
+/// Put before a command line: the kernel sends the process SIGTERM should this program die without a chance to clean up.
+/// That hangs on the *thread* that starts it, so only the main thread may.
+pub(crate) const BOUND_TO_US: &[&str] = &["setpriv", "--pdeathsig", "TERM", "--"];
+
 /// A process with a name and a log, ended when this value goes: by SIGTERM, then by SIGKILL, children included.
 pub(crate) struct Running {
     name: String,
@@ -23,13 +27,12 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it with both outputs in `folder/name.log`.
     ///
-    /// The kernel sends it SIGTERM should this program die without a chance to clean up. That hangs on the *thread* that
-    /// calls this, so only the main thread may.
+    /// It is [`BOUND_TO_US`].
     pub(crate) fn start(name: &str, command: &Command, folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let out = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
         let err = out.try_clone()?;
-        let mut bound = command::behind(&["setpriv", "--pdeathsig", "TERM", "--"], command);
+        let mut bound = command::behind(BOUND_TO_US, command);
         let child = bound.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
         let child = child.with_context(|| format!("cannot start {name}: {:?}", command.get_program()))?;
         Ok(Self { name: name.to_owned(), child, log, ended: None })

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{command, peers, tools};
+use crate::{command, peers, process, tools};
 
 /// Tells the inner run that it stands in a network of its own (`own`), or why not.
 const MARK: &str = "XTASK_BENCH_NETWORK";
@@ -33,10 +33,10 @@ pub(super) fn in_a_network_of_its_own() -> Result<Option<bool>> {
     };
     let mut inner = match &why_not {
         None => {
-            unshare.args(["sh", "-c", SETTINGS, "sh"]).arg(std::env::current_exe()?);
+            unshare.args(process::BOUND_TO_US).args(["sh", "-c", SETTINGS, "sh"]).arg(std::env::current_exe()?);
             unshare
         }
-        Some(_) => Command::new(std::env::current_exe()?),
+        Some(_) => command::behind(process::BOUND_TO_US, &Command::new(std::env::current_exe()?)),
     };
     inner.args(std::env::args_os().skip(1)).env(MARK, why_not.unwrap_or_else(|| "own".to_owned()));
     Ok(Some(inner.stdin(Stdio::null()).status().context("cannot start the measurement")?.success()))
