@@ -57,7 +57,9 @@ impl Connection<Client> {
         input: &mut &'b [u8],
         now: Time,
     ) -> Result<Option<Event<'b, ResponseHead>>, ProtocolError> {
-        if input.is_empty() || self.end.is_some() {
+        // A body may end without a further byte; nothing else does.
+        let needs_bytes = self.state.response != ResponseState::Body;
+        if self.end.is_some() || (needs_bytes && input.is_empty()) {
             return Ok(None);
         }
         let event = match self.state.response {

@@ -29,7 +29,9 @@ impl Connection<Server> {
         input: &mut &'b [u8],
         now: Time,
     ) -> Result<Option<Event<'b, RequestHead>>, ProtocolError> {
-        if input.is_empty() || self.end.is_some() {
+        // A body may end without a further byte; nothing else does.
+        let needs_bytes = self.state.request != RequestState::Body;
+        if self.end.is_some() || (needs_bytes && input.is_empty()) {
             return Ok(None);
         }
         match (self.state.request, self.state.response) {
