@@ -13,6 +13,7 @@ mod process;
 mod supply;
 mod tools;
 mod workspace;
+mod wrk;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::contenders::Contender;
 use super::environment::Cores;
 use super::scenario::Scenario;
-use crate::{command, proc_fs, tools, workspace};
+use crate::{command, proc_fs, tools, workspace, wrk};
 
 /// What one sample tells.
 #[derive(Clone, Copy)]
@@ -63,81 +63,15 @@ fn url(contender: &Contender, scenario: &Scenario) -> String {
     format!("http://{}{}", contender.addr, scenario.path)
 }
 
-/// wrk's own report.
-#[derive(Debug, PartialEq)]
-struct Load {
-    requests: u64,
-    secs: f64,
-    p99_ms: f64,
-}
-
-fn wrk(contender: &Contender, scenario: &Scenario, cores: &Cores, time: Duration) -> Result<Load> {
-    let patience = time + Duration::from_secs(20);
-    let mut wrk = command::bounded("taskset".into(), patience);
-    wrk.args(["--cpu-list", &cores.others]).arg(tools::WRK.path()?);
-    wrk.args(["--threads", "1", "--latency", "--timeout", "10s"]);
-    wrk.args(["--connections", &scenario.connections.to_string(), "--duration", &format!("{}s", time.as_secs())]);
+fn wrk(contender: &Contender, scenario: &Scenario, cores: &Cores, time: Duration) -> Result<wrk::Report> {
+    let mut load = command::bounded("taskset".into(), time + Duration::from_secs(20));
+    load.args(["--cpu-list", &cores.others]).arg(tools::WRK.path()?);
     if let Some(script) = scenario.script {
-        wrk.arg("--script").arg(workspace::root().join("bench").join(script));
+        load.arg("--script").arg(workspace::root().join("bench").join(script));
     }
     if scenario.closes {
-        wrk.args(["--header", "Connection: close"]);
+        load.args(["--header", "Connection: close"]);
     }
-    let said = command::output(wrk.arg(url(contender, scenario)))?;
-    Load::parse(&said).with_context(|| format!("{} under {}", contender.name, scenario.name))
-}
-
-impl Load {
-    /// # Errors
-    /// wrk counted a failed socket or a status that is not 2xx or 3xx: a proxy that drops work is not compared.
-    fn parse(said: &str) -> Result<Self> {
-        let lines = || said.lines().map(str::trim);
-        let trouble: Vec<&str> =
-            lines().filter(|line| line.starts_with("Socket err") || line.starts_with("Non-2xx")).collect();
-        ensure!(trouble.is_empty(), "wrk counted: {}", trouble.join("; "));
-        let (requests, rest) =
-            lines().find_map(|line| line.split_once(" requests in ")).context("wrk printed no request count")?;
-        let secs = rest.split(',').next().and_then(seconds).context("wrk printed no duration")?;
-        let p99 = lines().find_map(|line| line.strip_prefix("99%")).and_then(|text| seconds(text.trim()));
-        let requests: u64 = requests.parse().context("wrk's request count is no number")?;
-        ensure!(requests > 0 && secs > 0.0, "wrk got no response at all");
-        Ok(Self { requests, secs, p99_ms: p99.context("wrk printed no 99th percentile")? * 1e3 })
-    }
-}
-
-/// wrk's durations: `1.23ms`, `5.00s`, `812.00us`, `1.10m`.
-fn seconds(text: &str) -> Option<f64> {
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(unit_at);
-    let number: f64 = number.parse().ok()?;
-    match unit {
-        "us" => Some(number / 1e6),
-        "ms" => Some(number / 1e3),
-        "s" => Some(number),
-        "m" => Some(number * 60.0),
-        "h" => Some(number * 3600.0),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wrk_s_report() {
-        let said =
-            "  Latency Distribution\n     50%    1.02ms\n     99%    3.50ms\n  46000 requests in 2.00s, 58.9MB read\n";
-        let load = Load::parse(said).unwrap();
-        assert_eq!(load, Load { requests: 46_000, secs: 2.0, p99_ms: 3.5 });
-        assert!(Load::parse(&format!("{said}  Socket errors: connect 1, read 0, write 0, timeout 0\n")).is_err());
-        assert!(Load::parse("").is_err());
-    }
-
-    #[test]
-    fn wrk_s_durations() {
-        assert_eq!(seconds("812.00us"), Some(0.000_812));
-        assert_eq!(seconds("1.10m"), Some(66.0));
-        assert_eq!(seconds("5"), None);
-    }
+    let report = wrk::run(&mut load, scenario.connections, time, &url(contender, scenario));
+    report.with_context(|| format!("{} under {}", contender.name, scenario.name))
 }

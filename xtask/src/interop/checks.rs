@@ -228,7 +228,7 @@ fn early_hints(to: &Target<'_>) -> Result<String> {
 }
 
 fn wrk(to: &Target<'_>) -> Result<String> {
-    load::wrk(to.base, &path(Sample::Small), to.offers.connections, 2)
+    load::wrk(to.base, &path(Sample::Small), to.offers.connections)
 }
 
 fn h2load(to: &Target<'_>) -> Result<String> {
