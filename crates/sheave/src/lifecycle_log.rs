@@ -85,7 +85,7 @@ impl Observer for LifecycleLog {
 
     fn refused(&self, limit: &'static str) {
         let Some(suppressed) = self.permit(&self.refused) else { return };
-        error!(limit, suppressed = some_if_any(suppressed), "connection refused: a limit is reached");
+        error!(limit, suppressed = some_if_any(suppressed), "a limit is reached: new connections wait or are refused");
     }
 
     fn accept_failed(&self, fault: IoFault) {

@@ -60,6 +60,21 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// The largest head: places within it are kept in 16 bits.
+const MAX_HEAD_BYTES: u64 = 64 << 10;
+
+/// Reads the size of a head: at least one byte, at most 64 KiB.
+///
+/// # Errors
+///
+/// See [`parse_size`].
+pub(crate) fn parse_head_size(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        max @ ..=MAX_HEAD_BYTES => Ok(max),
+        _ => Err("a head cannot be larger than 64k".to_owned()),
+    }
+}
+
 /// Reads a size that is at least one byte, or the word `off`.
 ///
 /// # Errors
@@ -100,6 +115,10 @@ mod tests {
             assert!(parse_size_or_off(text).is_err(), "{text:?}");
         }
         assert!(parse_count("off").is_err());
+        assert_eq!(parse_head_size("64k"), Ok(65_536));
+        for text in ["65537", "1m", "0", "off"] {
+            assert!(parse_head_size(text).is_err(), "{text:?}");
+        }
         assert!(parse_size("off").is_err());
     }
 }

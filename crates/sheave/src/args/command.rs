@@ -183,8 +183,9 @@ mod tests {
              --trust-forwarded ::1 --host-header origin --first-byte-timeout 1s --head-timeout 2s --body-timeout 3s \
              --idle-timeout 4s --write-timeout 5s --connect-timeout 6s --response-timeout 7s --upstream-body-timeout 8s \
              --upstream-idle-timeout 9s --exchange-timeout 10s --linger-timeout 11s --drain-announce 12s \
-             --drain-quiet 13s --drain-grace 14s --max-connections 15 --max-requests 16 --max-head 17k --max-body 18m \
-             --max-upstream-connections 19 --max-upstream-idle 20 --retry-attempts 4 --retry-budget 10% --quiet",
+             --drain-quiet 13s --drain-grace 14s --max-connections 15 --max-requests 16 --max-head 17k --max-request-line 8k --max-fields 100 --max-body 18m \
+             --max-upstream-connections 19 --max-upstream-idle 20 --retry-attempts 4 --retry-budget 10% --retry-body 0 \
+             --retry-idempotency-key --quiet",
         )
         .expect("is right");
         assert_eq!(proxy.listening.from.len(), 2);
@@ -211,6 +212,7 @@ mod tests {
             ("--head-timeout off", "--head-timeout"),
             ("--workers 0", "zero would allow nothing"),
             ("--max-head 0", "zero would allow nothing"),
+            ("--max-head 1m", "larger than 64k"),
             ("--max-body 10x", "64k or 10m"),
             ("--retry-budget 20", "between 0% and 100%"),
             ("--balance random", "least-outstanding"),

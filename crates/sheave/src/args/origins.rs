@@ -39,6 +39,16 @@ pub(crate) enum Balance {
     LeastOutstanding,
 }
 
+impl Balance {
+    /// Its name, as `--balance` has it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round-robin",
+            Self::LeastOutstanding => "least-outstanding",
+        }
+    }
+}
+
 /// What `Host` origins see.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum HostHeader {

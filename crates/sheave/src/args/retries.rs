@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::limit;
 use crate::share;
+use crate::size;
 
 /// When a request may be sent again.
 #[derive(Args, Debug)]
@@ -19,4 +20,12 @@ pub(crate) struct Retries {
     /// Retries as a share of all requests, beyond 10 a second that are always allowed.
     #[arg(long, value_name = "SHARE", value_parser = share::parse, default_value = "20%")]
     pub(crate) retry_budget: f64,
+
+    /// Bytes of a request's body that are kept for another attempt; a body that is longer is not sent again.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "64k")]
+    pub(crate) retry_body: u64,
+
+    /// Let `Idempotency-Key` vouch for requests whose method is not idempotent: they are sent again like those that are.
+    #[arg(long)]
+    pub(crate) retry_idempotency_key: bool,
 }

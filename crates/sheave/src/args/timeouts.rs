@@ -28,7 +28,7 @@ pub(crate) struct ClientTimeouts {
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "75s")]
     pub(crate) idle_timeout: Duration,
 
-    /// Between two writes while the client takes nothing; then the connection is reset.
+    /// Between two writes while a peer, client or origin, takes nothing; then its connection is reset.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]
     pub(crate) write_timeout: Duration,
 

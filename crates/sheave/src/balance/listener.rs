@@ -293,7 +293,7 @@ mod tests {
             }
             drop(listeners);
             assert_eq!(accepted.len(), 5, "nobody is lost");
-            for (mut client, accepted) in clients.iter_mut().zip(&mut accepted) {
+            for (client, accepted) in clients.iter_mut().zip(&mut accepted) {
                 client.write_all(b"x").expect("writes");
                 accepted.socket.write_all(b"y").await.expect("writes");
             }

@@ -7,3 +7,4 @@ mod socket;
 
 pub(crate) use listener::{BalancedListener, Place, share};
 pub(crate) use load::Loads;
+pub(crate) use socket::CountedSocket;

@@ -2,6 +2,8 @@
 
 mod handler;
 mod pattern;
+mod role;
 mod route;
 
 pub(crate) use handler::Demo;
+pub(crate) use role::start_behind;

@@ -4,6 +4,6 @@ mod destination;
 mod shards;
 mod writer;
 
-pub(crate) use destination::{Destination, LogFile, StandardStream};
+pub(crate) use destination::{LogFile, StandardStream};
 pub(crate) use shards::{Counts, Lines};
 pub(crate) use writer::Sink;

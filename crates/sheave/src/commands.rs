@@ -1,0 +1,103 @@
+//! The subcommands, each from its arguments to its exit code.
+
+use tokio::runtime;
+
+use crate::address::ListenAddress;
+use crate::args::{Arguments, Command, OriginArguments, ProxyArguments};
+use crate::banner::Passing;
+use crate::config;
+use crate::demo::{self, Demo};
+use crate::exit::{Exit, Failure};
+use crate::lookups;
+use crate::passing::PassOn;
+use crate::say;
+use crate::service::{Process, Setup};
+
+/// Where the admin pages are when the demo origin runs behind the proxy.
+const DEMO_ADMIN_PORT: u16 = 9901;
+
+/// Does what was asked for, and says with what code to end.
+///
+/// # Errors
+///
+/// A line that says why it could not start.
+pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    match arguments.command {
+        Command::Proxy(arguments) => block_on(proxy(&arguments)),
+        Command::Origin(arguments) => block_on(origin(&arguments)),
+        Command::Version => {
+            say::output(format_args!("sheave {}", env!("CARGO_PKG_VERSION")));
+            Ok(Exit::Drained)
+        }
+    }
+}
+
+async fn proxy(arguments: &ProxyArguments) -> Result<Exit, Failure> {
+    let is_demo = arguments.origins.to.is_empty();
+    let process = Process::prepare(Setup {
+        listening: &arguments.listening,
+        default_admin: is_demo.then(|| ListenAddress::loopback(DEMO_ADMIN_PORT)),
+        server: config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+        max_connections: arguments.client_limits.max_connections,
+        // One towards the client, one towards the origin.
+        descriptors_each: 2,
+        logging: &arguments.logging,
+    })?;
+    let mut origins = Vec::new();
+    if is_demo {
+        origins.push((sheave_net::resolve::Resolved::fixed(demo::start_behind()?), String::new()));
+    }
+    for origin in &arguments.origins.to {
+        origins.push((lookups::keep_resolved(origin)?, origin.base.clone()));
+    }
+    let names: Vec<_> = origins.iter().map(|(resolved, _)| resolved.clone()).collect();
+    lookups::first_of_all(&names).await;
+    let passing = Passing {
+        to: match origins.first() {
+            Some((demo, _)) if is_demo => vec![format!("http://{}", demo.name())],
+            _ => arguments.origins.to.iter().map(ToString::to_string).collect(),
+        },
+        balance: arguments.origins.balance.label(),
+        is_demo,
+    };
+    let mut in_force = config::say_clients(&arguments.client_timeouts, &arguments.client_limits);
+    in_force.extend(config::say_origins(&arguments.origin_timeouts, &arguments.origin_limits, &arguments.retries));
+    in_force.push(config::say_drain(&arguments.drain));
+    let role = PassOn {
+        origins,
+        proxy: config::proxy(&arguments.origins, &arguments.retries),
+        client: config::client(
+            &arguments.client_timeouts,
+            &arguments.origin_timeouts,
+            &arguments.client_limits,
+            &arguments.origin_limits,
+            process.workers() as u64,
+        ),
+    };
+    process.run(role, Some(passing), in_force).await
+}
+
+async fn origin(arguments: &OriginArguments) -> Result<Exit, Failure> {
+    let process = Process::prepare(Setup {
+        listening: &arguments.listening,
+        default_admin: None,
+        server: config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+        max_connections: arguments.client_limits.max_connections,
+        descriptors_each: 1,
+        logging: &arguments.logging,
+    })?;
+    let mut in_force = config::say_clients(&arguments.client_timeouts, &arguments.client_limits);
+    in_force.push(config::say_drain(&arguments.drain));
+    process.run(Demo, None, in_force).await
+}
+
+/// The main thread's runtime: signals, name lookups and admin pages. Requests are the workers' business.
+fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(|error| {
+        Failure::start(format!("cannot start the runtime: {error}; raise the descriptor limit (ulimit -n)"))
+    })?;
+    let ended = runtime.block_on(work);
+    // A name lookup may hang in the system's resolver for longer than anybody wants to wait.
+    runtime.shutdown_background();
+    ended
+}

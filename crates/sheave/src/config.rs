@@ -1,0 +1,264 @@
+//! What was said on the command line, as the libraries want it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sheave_client::config::ClientConfig;
+use sheave_lifecycle::drain::DrainPlan;
+use sheave_lifecycle::retry::RetryPolicy;
+use sheave_net::dial::DialPlan;
+use sheave_net::leg::LingerPlan;
+use sheave_proto::config::{ConnectionConfig, Timeouts};
+use sheave_proto::limits::Limits;
+use sheave_proxy::config::{self as proxy, HostPolicy, ProxyConfig, Trust};
+use sheave_server::config::ServerConfig;
+
+use crate::args::{
+    Balance, ClientLimits, ClientTimeouts, DrainArguments, HostHeader, OriginLimits, OriginTimeouts, Origins, Retries,
+};
+use crate::duration;
+use crate::limit::Limit;
+use crate::room;
+use crate::share;
+use crate::size;
+
+/// What clients are held to. The number of connections is left at the library's: it depends on the machine.
+pub(crate) fn server(timeouts: &ClientTimeouts, limits: &ClientLimits, drain: &DrainArguments) -> ServerConfig {
+    ServerConfig {
+        connection: ConnectionConfig {
+            limits: message_limits(limits),
+            timeouts: Timeouts {
+                first_byte: timeouts.first_byte_timeout,
+                head: timeouts.head_timeout,
+                body: timeouts.body_timeout,
+                idle: timeouts.idle_timeout,
+                ..Timeouts::default()
+            },
+            max_requests: limits.max_requests.max().unwrap_or(u64::MAX),
+        },
+        write_timeout: timeouts.write_timeout,
+        linger: LingerPlan { timeout: timeouts.linger_timeout, ..LingerPlan::default() },
+        exchange_timeout: timeouts.exchange_timeout.duration(),
+        drain: DrainPlan { announce: drain.drain_announce, quiet: drain.drain_quiet, grace: drain.drain_grace },
+        ..ServerConfig::default()
+    }
+}
+
+/// What origins are held to, by one of so many workers.
+pub(crate) fn client(
+    clients: &ClientTimeouts,
+    timeouts: &OriginTimeouts,
+    messages: &ClientLimits,
+    limits: &OriginLimits,
+    workers: u64,
+) -> ClientConfig {
+    let defaults = ClientConfig::default();
+    let connection = ConnectionConfig {
+        // How long a response's body may be is the origin's business.
+        limits: Limits { max_body_bytes: None, ..message_limits(messages) },
+        timeouts: Timeouts {
+            response: timeouts.response_timeout,
+            body: timeouts.upstream_body_timeout,
+            idle: timeouts.upstream_idle_timeout,
+            ..defaults.connection.timeouts
+        },
+        ..defaults.connection
+    };
+    ClientConfig {
+        connection,
+        write_timeout: clients.write_timeout,
+        dial: DialPlan { connect_timeout: timeouts.connect_timeout, ..defaults.dial },
+        max_idle: room::share(limits.max_upstream_idle, workers),
+        max_connections: room::share(limits.max_upstream_connections, workers),
+    }
+}
+
+/// How requests are passed on. Made once and cloned for each worker: its name in `Via` is one for the process, so that a
+/// request that comes back is recognised by whichever worker it meets.
+pub(crate) fn proxy(origins: &Origins, retries: &Retries) -> ProxyConfig {
+    let trusted = origins.trust_forwarded.clone();
+    let trust: Trust = Arc::new(move |client| trusted.iter().any(|network| network.contains(&client)));
+    ProxyConfig {
+        host: match origins.host_header {
+            HostHeader::Keep => HostPolicy::Keep,
+            HostHeader::Origin => HostPolicy::Origin,
+        },
+        trust: (!origins.trust_forwarded.is_empty()).then_some(trust),
+        retry: RetryPolicy {
+            max_attempts: u32::try_from(retries.retry_attempts).unwrap_or(u32::MAX),
+            budget_share: retries.retry_budget,
+            ..RetryPolicy::default()
+        },
+        trust_idempotency_key: retries.retry_idempotency_key,
+        max_replay_bytes: to_len(retries.retry_body),
+        balance: match origins.balance {
+            Balance::RoundRobin => proxy::Balance::RoundRobin,
+            Balance::LeastOutstanding => proxy::Balance::LeastOutstanding,
+        },
+        ..ProxyConfig::default()
+    }
+}
+
+fn message_limits(limits: &ClientLimits) -> Limits {
+    Limits {
+        max_head_bytes: to_len(limits.max_head),
+        max_request_line_bytes: to_len(limits.max_request_line),
+        max_fields: to_len(limits.max_fields),
+        max_body_bytes: limits.max_body.max(),
+        ..Limits::default()
+    }
+}
+
+fn to_len(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// A title, and what is in force under it.
+pub(crate) type InForce = (&'static str, Vec<(&'static str, String)>);
+
+/// What clients are held to, in words.
+pub(crate) fn say_clients(timeouts: &ClientTimeouts, limits: &ClientLimits) -> Vec<InForce> {
+    let exchange = timeouts.exchange_timeout.duration().map_or("off".to_owned(), duration::display);
+    let waits = [
+        ("first byte", timeouts.first_byte_timeout),
+        ("head", timeouts.head_timeout),
+        ("body", timeouts.body_timeout),
+        ("idle", timeouts.idle_timeout),
+        ("write", timeouts.write_timeout),
+        ("linger", timeouts.linger_timeout),
+    ];
+    let mut waits = say_waits(&waits);
+    waits.push(("exchange", exchange));
+    let bounds = vec![
+        ("head", size::display(limits.max_head)),
+        ("request line", size::display(limits.max_request_line)),
+        ("fields", limits.max_fields.to_string()),
+        ("body", limits.max_body.max().map_or("off".to_owned(), size::display)),
+        ("requests a connection", say_limit(limits.max_requests)),
+    ];
+    vec![("client timeouts", waits), ("limits", bounds)]
+}
+
+/// What origins are held to, in words.
+pub(crate) fn say_origins(timeouts: &OriginTimeouts, limits: &OriginLimits, retries: &Retries) -> Vec<InForce> {
+    let waits = [
+        ("connect", timeouts.connect_timeout),
+        ("response", timeouts.response_timeout),
+        ("body", timeouts.upstream_body_timeout),
+        ("idle", timeouts.upstream_idle_timeout),
+    ];
+    let bounds = vec![
+        ("connections an address", limits.max_upstream_connections.to_string()),
+        ("parked", limits.max_upstream_idle.to_string()),
+    ];
+    let again = vec![
+        ("attempts", retries.retry_attempts.to_string()),
+        ("budget", share::display(retries.retry_budget)),
+        ("body kept", size::display(retries.retry_body)),
+    ];
+    vec![("origin timeouts", say_waits(&waits)), ("origin limits", bounds), ("retries", again)]
+}
+
+/// How a drain goes, in words.
+pub(crate) fn say_drain(drain: &DrainArguments) -> InForce {
+    let waits = [("announce", drain.drain_announce), ("quiet", drain.drain_quiet), ("grace", drain.drain_grace)];
+    ("drain", say_waits(&waits))
+}
+
+fn say_waits(waits: &[(&'static str, Duration)]) -> Vec<(&'static str, String)> {
+    waits.iter().map(|(name, wait)| (*name, duration::display(*wait))).collect()
+}
+
+fn say_limit(limit: Limit) -> String {
+    limit.max().map_or("off".to_owned(), |max| max.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments, Command, ProxyArguments};
+
+    fn arguments(flags: &[&str]) -> ProxyArguments {
+        let words = ["sheave", "proxy"].iter().chain(flags);
+        match Arguments::try_parse_from(words).expect("is right").command {
+            Command::Proxy(proxy) => *proxy,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_flags_the_libraries_defaults_are_in_force() {
+        let said = arguments(&[]);
+        assert_eq!(server(&said.client_timeouts, &said.client_limits, &said.drain), ServerConfig::default());
+        let ours = client(&said.client_timeouts, &said.origin_timeouts, &said.client_limits, &said.origin_limits, 1);
+        let defaults = ClientConfig::default();
+        assert_eq!(ours.connection, defaults.connection);
+        assert_eq!((ours.max_idle, ours.max_connections), (defaults.max_idle, defaults.max_connections));
+        assert_eq!((ours.dial, ours.write_timeout), (defaults.dial, defaults.write_timeout));
+        let (ours, defaults) = (proxy(&said.origins, &said.retries), ProxyConfig::default());
+        assert_eq!(ours.retry, defaults.retry);
+        assert_eq!((ours.host, ours.balance), (defaults.host, defaults.balance));
+        assert_eq!(ours.max_replay_bytes, defaults.max_replay_bytes);
+        assert!(ours.trust.is_none() && !ours.trust_idempotency_key);
+    }
+
+    #[test]
+    fn every_flag_arrives() {
+        let said = arguments(&[
+            "--first-byte-timeout=1s",
+            "--head-timeout=2s",
+            "--body-timeout=3s",
+            "--idle-timeout=4s",
+            "--write-timeout=5s",
+            "--connect-timeout=6s",
+            "--response-timeout=7s",
+            "--upstream-body-timeout=8s",
+            "--upstream-idle-timeout=9s",
+            "--exchange-timeout=10s",
+            "--linger-timeout=11s",
+            "--drain-announce=12s",
+            "--drain-quiet=13s",
+            "--drain-grace=14s",
+            "--max-requests=16",
+            "--max-head=17k",
+            "--max-request-line=18k",
+            "--max-fields=19",
+            "--max-body=20k",
+            "--max-upstream-connections=21",
+            "--max-upstream-idle=22",
+            "--retry-attempts=4",
+            "--retry-budget=50%",
+            "--retry-body=23",
+            "--retry-idempotency-key",
+            "--balance=least-outstanding",
+            "--host-header=origin",
+            "--trust-forwarded=10.0.0.0/8",
+        ]);
+        let seconds = Duration::from_secs;
+        let server = server(&said.client_timeouts, &said.client_limits, &said.drain);
+        let waits = server.connection.timeouts;
+        assert_eq!([waits.first_byte, waits.head, waits.body, waits.idle], [1, 2, 3, 4].map(seconds));
+        assert_eq!([server.write_timeout, server.linger.timeout], [5, 11].map(seconds));
+        assert_eq!(server.exchange_timeout, Some(seconds(10)));
+        let plan = DrainPlan { announce: seconds(12), quiet: seconds(13), grace: seconds(14) };
+        assert_eq!(server.drain, plan);
+        assert_eq!(server.connection.max_requests, 16);
+        let limits = server.connection.limits;
+        assert_eq!([limits.max_head_bytes, limits.max_request_line_bytes, limits.max_fields], [17 << 10, 18 << 10, 19]);
+        assert_eq!(limits.max_body_bytes, Some(20 << 10));
+        let client = client(&said.client_timeouts, &said.origin_timeouts, &said.client_limits, &said.origin_limits, 2);
+        let waits = client.connection.timeouts;
+        assert_eq!([client.dial.connect_timeout, client.write_timeout], [6, 5].map(seconds));
+        assert_eq!([waits.response, waits.body, waits.idle], [7, 8, 9].map(seconds));
+        assert_eq!((client.max_connections, client.max_idle), (11, 11));
+        assert_eq!(client.connection.limits.max_body_bytes, None);
+        let proxy = proxy(&said.origins, &said.retries);
+        assert_eq!((proxy.retry.max_attempts, proxy.max_replay_bytes), (4, 23));
+        assert!((proxy.retry.budget_share - 0.5).abs() < 1e-9 && proxy.trust_idempotency_key);
+        assert_eq!((proxy.host, proxy.balance), (HostPolicy::Origin, proxy::Balance::LeastOutstanding));
+        let trust = proxy.trust.expect("is set");
+        assert!(trust([10, 1, 2, 3].into()) && !trust([192, 0, 2, 1].into()));
+    }
+}

@@ -1,0 +1,43 @@
+//! Passing requests on: what each worker of `sheave proxy` does.
+
+use std::io;
+use std::sync::Arc;
+
+use sheave_client::config::ClientConfig;
+use sheave_client::origin::Origin;
+use sheave_net::resolve::Resolved;
+use sheave_net::tcp_connect::TcpConnector;
+use sheave_proxy::config::ProxyConfig;
+use sheave_proxy::proxy::Proxy;
+
+use crate::service::{Role, WorkerContext};
+
+/// Makes a proxy for each worker, with a pool of its own. The addresses of origins are looked up once for all.
+#[derive(Clone)]
+pub(crate) struct PassOn {
+    /// Where origins are, and what goes before their paths.
+    pub(crate) origins: Vec<(Resolved, String)>,
+    /// How requests are passed on.
+    pub(crate) proxy: ProxyConfig,
+    /// What origins are held to.
+    pub(crate) client: ClientConfig,
+}
+
+impl Role for PassOn {
+    type Handler = Proxy<TcpConnector>;
+
+    fn handler(&self, worker: WorkerContext) -> io::Result<Self::Handler> {
+        let origins = self.origins.iter().map(|(resolved, base)| Origin::new(resolved.clone(), base)).collect();
+        let connector = TcpConnector::default();
+        let proxy =
+            Proxy::new(origins, connector, self.proxy.clone(), self.client.clone(), worker.clock, worker.observer)
+                .map_err(io::Error::other)?;
+        let pool = Arc::clone(proxy.pool());
+        tokio::spawn(async move { pool.sweep().await });
+        Ok(proxy)
+    }
+
+    fn ended(proxy: &Self::Handler) {
+        proxy.pool().clear();
+    }
+}

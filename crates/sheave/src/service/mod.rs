@@ -1,0 +1,9 @@
+//! A process that serves: prepared, then run until it is drained.
+
+mod process;
+mod role;
+mod worker;
+
+pub(crate) use process::{Process, Setup};
+pub(crate) use role::{Role, WorkerContext};
+pub(crate) use worker::start;

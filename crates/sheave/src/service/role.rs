@@ -1,0 +1,35 @@
+//! What a process's workers do with requests: pass them on, or answer them.
+
+use std::io;
+use std::sync::Arc;
+
+use sheave_lifecycle::observe::Observer;
+use sheave_net::clock::Clock;
+use sheave_server::handler::Handler;
+
+use crate::balance::CountedSocket;
+
+/// What a worker's handler may need to know.
+#[derive(Clone)]
+pub(crate) struct WorkerContext {
+    /// The process's clock.
+    pub(crate) clock: Clock,
+    /// Who is told of connections to origins.
+    pub(crate) observer: Arc<dyn Observer>,
+}
+
+/// Makes the handlers of a process's workers, one for each.
+pub(crate) trait Role: Clone + Send + 'static {
+    /// What answers requests.
+    type Handler: Handler<CountedSocket>;
+
+    /// The handler of one worker, made within that worker's runtime.
+    ///
+    /// # Errors
+    ///
+    /// Why the worker cannot work.
+    fn handler(&self, worker: WorkerContext) -> io::Result<Self::Handler>;
+
+    /// The worker's last connection has ended: whatever else its handler holds can go.
+    fn ended(_: &Self::Handler) {}
+}
