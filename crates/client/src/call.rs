@@ -111,8 +111,11 @@ impl<S: Socket> Call<S> {
         body: BodyLength,
         now: Time,
     ) -> Result<(), CallError> {
-        let (machine, out) = self.leg_mut().machine_and_outbox();
-        machine.send_head(head, target, body, out, now).map_err(CallError::Misuse)
+        let leg = self.leg_mut();
+        let (machine, out) = leg.machine_and_outbox();
+        machine.send_head(head, target, body, out, now).map_err(CallError::Misuse)?;
+        leg.tell_moved();
+        Ok(())
     }
 
     /// Writes body: what is owed, then `data`, then the end if `is_end`. What the origin does not take at once is kept;

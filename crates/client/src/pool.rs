@@ -290,6 +290,7 @@ impl<S: Socket> Shelves<S> {
     pub(crate) fn park(&self, address: SocketAddr, mut leg: ClientLeg<S>) {
         let since = leg.context().clock.now();
         leg.release_buffers();
+        leg.tell_moved();
         let (id, observer) = (leg.id(), leg.context().observer.clone());
         let mut parked = Some(Parked { leg, since });
         let is_first = self.with(|shelves| {
