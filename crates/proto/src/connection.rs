@@ -244,8 +244,6 @@ impl<R: Role> Connection<R> {
             let is_idle = self.state.request == RequestState::Idle;
             let reason = if is_idle && self.peer_has_ended {
                 CloseReason::PeerClosed
-            } else if self.is_draining {
-                CloseReason::Drained
             } else if self.exchanges >= self.config.max_requests {
                 CloseReason::MaxRequests
             } else {

@@ -278,7 +278,7 @@ fn a_drain_says_close_once_and_nothing_overwrites_it() {
     let text = String::from_utf8_lossy(&out);
     assert_eq!(text.to_ascii_lowercase().matches("connection:").count(), 1, "{text}");
     assert!(text.contains("Connection: close\r\n") && !text.contains("eep-alive"), "{text}");
-    assert_eq!(server.intent().reason().map(|reason| reason.label()), Some("drained"));
+    assert_eq!(server.intent().reason().map(|reason| reason.label()), Some("agreed"));
 }
 
 #[test]
