@@ -97,8 +97,8 @@ pub(crate) async fn until_drained(
         let Some(event) = events.recv().await else { break };
         match event {
             Event::Told(Told::Reopen) => {
-                info!("opening logs anew");
                 reopen();
+                info!("opening logs anew");
             }
             Event::Told(Told::Drain(signal)) => match began {
                 None => {

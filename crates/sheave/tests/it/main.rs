@@ -1,0 +1,9 @@
+//! The binary from outside: started on ports that the kernel chooses, spoken to over loopback, ended by signals.
+
+#![expect(clippy::panic, reason = "the helpers of a test fail the test")]
+
+mod drain;
+mod logs;
+mod proxy;
+mod start;
+mod support;

@@ -1,0 +1,14 @@
+//! A running sheave, an origin that does what a test says, and a client that hides nothing.
+
+mod client;
+mod origin;
+mod process;
+
+pub(crate) use client::Client;
+pub(crate) use origin::{Origin, read_head};
+pub(crate) use process::Sheave;
+
+use std::time::Duration;
+
+/// How long anything may take before a test fails instead of hanging. Nothing is asserted about shorter times.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
