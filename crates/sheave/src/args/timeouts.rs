@@ -57,7 +57,7 @@ pub(crate) struct OriginTimeouts {
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "60s")]
     pub(crate) upstream_body_timeout: Duration,
 
-    /// How long a connection is parked for reuse at most; origins that close earlier are learnt.
+    /// How long a connection is parked for reuse at most; one that the origin closed earlier is seen before it is reused.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]
     pub(crate) upstream_idle_timeout: Duration,
 }
