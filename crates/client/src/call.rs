@@ -265,6 +265,14 @@ impl<S: Socket> Call<S> {
         }
     }
 
+    /// The response is whole. Where the request is not, because the origin answered early, the connection is closed.
+    pub fn finish(mut self) {
+        let leg = self.leg_mut();
+        if leg.machine().state().request == RequestState::Body || leg.has_unsent() {
+            leg.machine_mut().end(Intent::Abort(CloseReason::EarlyResponse));
+        }
+    }
+
     /// Gives the exchange up: the connection is closed for `reason`, unless it has ended already.
     pub fn abandon(mut self, reason: CloseReason) {
         self.leg_mut().machine_mut().end(Intent::Abort(reason));

@@ -110,6 +110,12 @@ fn a_server_reads_the_same_whole_or_in_pieces() {
             "[GET /1]",
             "close agreed, said close 1×",
         ),
+        // What follows a CONNECT that is not granted is no request.
+        (
+            "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "[CONNECT a:1]",
+            "linger agreed, said close 1×",
+        ),
         // What cannot be read is answered once, and nothing after it is read.
         (
             "GET / HTTP/1.1\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",

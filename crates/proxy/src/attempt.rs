@@ -162,7 +162,10 @@ impl<C: Connect> Proxy<C> {
         }
         exchange.note_sent(call.progress().sent());
         match pumped {
-            Pumped::Done => Tried::Done,
+            Pumped::Done => {
+                call.finish();
+                Tried::Done
+            }
             Pumped::Client(gone) => {
                 call.abandon(CloseReason::OtherSide);
                 Tried::Client(gone)

@@ -1,7 +1,7 @@
 //! The server's role: requests come in, responses go out.
 
 use bytes::BytesMut;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::machine::Intent;
 use sheave_lifecycle::time::Time;
@@ -93,7 +93,8 @@ impl Connection<Server> {
         }
         self.body_in = Some(reader);
         self.stride(Step::RequestHead { has_body: has_body(length) });
-        if says_close {
+        // What follows a CONNECT is the tunnel's; without a tunnel it is nobody's, and never a request. RFC 9110 §9.3.6
+        if says_close || *head.method() == Method::CONNECT {
             self.stride(Step::CloseAgreed);
         }
         self.since = now;
