@@ -10,7 +10,8 @@ use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
 use sheave_proto::known::Known;
 use sheave_server::exchange::{Exchange, Frame};
-use sheave_server::handler::{Handler, HandlerError};
+use sheave_server::error::HandlerError;
+use sheave_server::handler::Handler;
 
 use super::pattern;
 use super::route::{NoRoute, Route};

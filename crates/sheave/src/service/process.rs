@@ -73,6 +73,10 @@ impl Process {
     ///
     /// A line that says what, where, and what to do.
     pub(crate) fn prepare(setup: Setup<'_>) -> Result<Self, Failure> {
+        // First of all: whoever can connect to us can also be about to end us, and a drain it shall be.
+        let signals = Signals::listen().map_err(|error| {
+            Failure::start(format!("cannot listen to signals: {error}; raise the descriptor limit (ulimit -n)"))
+        })?;
         let files = raise_file_limit();
         let workers = match setup.listening.workers {
             Some(workers) => usize::try_from(workers).unwrap_or(usize::MAX).min(MAX_WORKERS),
@@ -87,9 +91,6 @@ impl Process {
             None => Vec::new(),
         };
         let logs = Logs::open(setup.logging, workers)?;
-        let signals = Signals::listen().map_err(|error| {
-            Failure::start(format!("cannot listen to signals: {error}; raise the descriptor limit (ulimit -n)"))
-        })?;
         let room = Room::new(setup.max_connections, files, workers as u64, setup.descriptors_each);
         let server =
             ServerConfig { max_connections: room::share(room.max_connections, workers as u64), ..setup.server };

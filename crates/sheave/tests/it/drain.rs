@@ -48,6 +48,8 @@ fn what_is_under_way_is_finished_and_what_is_idle_is_told() {
     assert_eq!(answer.text(), "hello");
     assert!(answer.has("Connection: close"), "{}", answer.head);
     assert!(busy.is_ended());
+    // Until the client closes too, or the linger timeout is over, the connection is there.
+    drop((busy, idle));
     assert_eq!(sheave.wait().0, Some(0), "{:#?}", sheave.said);
     let report = sheave.said.last().expect("a report");
     assert!(report.contains("drained told=2") && report.contains("forced=0 lost=0"), "{report}");
@@ -100,5 +102,6 @@ fn nobody_who_was_let_in_is_lost() {
     for client in &mut clients {
         assert_eq!(client.response().text(), " ");
     }
+    drop(clients);
     assert_eq!(sheave.wait().0, Some(0), "{:#?}", sheave.said);
 }

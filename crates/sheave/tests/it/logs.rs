@@ -69,6 +69,7 @@ fn every_exchange_is_a_line_of_json() {
     assert_eq!(second["connection"], first["connection"]);
     assert_eq!((&third["status"], &third["made_by"]), (&400.into(), &"sheave".into()), "{third}");
     assert!(third["error"].is_string(), "{third}");
+    drop(client);
     assert_eq!(sheave.end(), Some(0));
 }
 
