@@ -21,7 +21,7 @@ use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
 use sheave_proto::state::{RequestState, ResponseState};
 
-use crate::pool::{ClientLeg, Shelves};
+use crate::shelves::{ClientLeg, Shelves};
 
 /// Why an exchange with an origin failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

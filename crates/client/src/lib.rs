@@ -7,3 +7,4 @@ pub mod call;
 pub mod config;
 pub mod origin;
 pub mod pool;
+mod shelves;

@@ -16,8 +16,8 @@ use sheave_net::dial::Connect;
 use sheave_net::socket::Socket;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::known::Known;
+use sheave_server::error::HandlerError;
 use sheave_server::exchange::Exchange;
-use sheave_server::handler::HandlerError;
 use smallvec::SmallVec;
 
 use crate::balance::Turn;

@@ -15,8 +15,9 @@ use sheave_net::socket::Socket;
 use sheave_proto::head::ResponseHead;
 use sheave_proto::known::Known;
 use sheave_server::answer::Answer;
+use sheave_server::error::HandlerError;
 use sheave_server::exchange::Exchange;
-use sheave_server::handler::{Handler, HandlerError};
+use sheave_server::handler::Handler;
 
 use crate::balance::Balancer;
 use crate::config::ProxyConfig;

@@ -9,8 +9,8 @@ use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
 use sheave_proto::head::ResponseHead;
 use sheave_proto::version::Version;
+use sheave_server::error::HandlerError;
 use sheave_server::exchange::{Exchange, Expired};
-use sheave_server::handler::HandlerError;
 
 use crate::config::ProxyConfig;
 use crate::forward::prepare_response;

@@ -22,9 +22,10 @@ use sheave_proto::head::RequestHead;
 
 use crate::answer::Answer;
 use crate::config::ServerConfig;
+use crate::error::HandlerError;
 use crate::exchange::{Exchange, ServerLeg};
 use crate::guard::{self, Guarded};
-use crate::handler::{Handler, HandlerError};
+use crate::handler::Handler;
 use crate::record::Record;
 use crate::request::{Next, next_request};
 

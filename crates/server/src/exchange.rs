@@ -30,7 +30,7 @@ use sheave_proto::state::{RequestState, ResponseState};
 use sheave_proto::version::Version;
 
 use crate::answer::Answer;
-use crate::handler::HandlerError;
+use crate::error::HandlerError;
 use crate::record::Record;
 
 pub(crate) type ServerLeg<S> = Leg<Connection<Server>, S>;

@@ -10,7 +10,7 @@ use sheave_net::alarm::Alarm;
 use sheave_net::clock::Clock;
 use sheave_net::drain::DrainWatch;
 
-use crate::handler::HandlerError;
+use crate::error::HandlerError;
 
 /// How a handler came to an end.
 pub(crate) enum Guarded {

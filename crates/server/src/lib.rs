@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod config;
 mod connection;
+pub mod error;
 pub mod exchange;
 mod guard;
 pub mod handler;
