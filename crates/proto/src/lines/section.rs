@@ -48,8 +48,9 @@ pub(crate) struct Bounds {
 /// A section of which not every byte has come. It remembers the lines that it has read, so that no byte is read again.
 #[derive(Debug)]
 pub(crate) struct Section<S> {
-    /// The bytes that have come, once it is known that not all have.
+    /// The bytes that have come, once it is known that not all have; never more than the bounds allow.
     carry: Vec<u8>,
+    bounds: Bounds,
     start_line: Option<S>,
     lines: Vec<Line>,
     /// Where the line begins that is not whole yet.
@@ -66,21 +67,28 @@ const SPARE_BYTES: usize = 192;
 
 impl<S: StartLine> Section<S> {
     /// Takes bytes off the front of `input` into the section in `slot`, or past it when all of it is in `input`. Never
-    /// takes a byte behind the section's end. Takes all and returns `None` when bytes are missing.
+    /// takes a byte behind the section's end. Takes all and returns `None` when bytes are missing. The bounds that come
+    /// with the first byte hold.
     pub(crate) fn receive(
         slot: &mut Option<Box<Self>>,
         input: &mut &[u8],
         bounds: &Bounds,
     ) -> Result<Option<(S, Fields)>, ProtocolError> {
         if let Some(section) = slot {
-            if !section.carry_on(input, bounds)? {
+            if !section.carry_on(input)? {
                 return Ok(None);
             }
             return Ok(slot.take().and_then(|section| section.into_parts(None)));
         }
-        let mut section =
-            Self { carry: Vec::new(), start_line: S::absent(), lines: Vec::new(), pos: 0, scan: Scan::new(S::AT) };
-        if section.advance(input, bounds)? {
+        let mut section = Self {
+            carry: Vec::new(),
+            bounds: *bounds,
+            start_line: S::absent(),
+            lines: Vec::new(),
+            pos: 0,
+            scan: Scan::new(S::AT),
+        };
+        if section.advance(input)? {
             let (whole, rest) = input.split_at(section.pos);
             *input = rest;
             return Ok(section.into_parts(Some(whole)));
@@ -94,16 +102,16 @@ impl<S: StartLine> Section<S> {
     }
 
     /// Appends `input` to what has come, line by line, since only a line's end can be the section's end.
-    fn carry_on(&mut self, input: &mut &[u8], bounds: &Bounds) -> Result<bool, ProtocolError> {
+    fn carry_on(&mut self, input: &mut &[u8]) -> Result<bool, ProtocolError> {
         while !input.is_empty() {
             // One byte over the bound shows that it is exceeded; more would be copied for nothing.
-            let room = (bounds.section.0 + 1).saturating_sub(self.carry.len()).min(input.len());
+            let room = (self.bounds.section.0 + 1).saturating_sub(self.carry.len()).min(input.len());
             let len = memchr(b'\n', &input[..room]).map_or(room, |at| at + 1);
             let (now, rest) = input.split_at(len);
             self.carry.extend_from_slice(now);
             *input = rest;
             let carry = std::mem::take(&mut self.carry);
-            let is_whole = self.advance(&carry, bounds);
+            let is_whole = self.advance(&carry);
             self.carry = carry;
             if is_whole? {
                 return Ok(true);
@@ -114,9 +122,10 @@ impl<S: StartLine> Section<S> {
 
     /// Reads the lines that are whole in `bytes`, which hold the section from its first byte. True at its end, which is
     /// at `pos` then.
-    fn advance(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<bool, ProtocolError> {
+    fn advance(&mut self, bytes: &[u8]) -> Result<bool, ProtocolError> {
         if self.start_line.is_none() {
-            let bound = if bounds.start_line.0 < bounds.section.0 { bounds.start_line } else { bounds.section };
+            let Bounds { start_line, section, .. } = self.bounds;
+            let bound = if start_line.0 < section.0 { start_line } else { section };
             let Some(line) = self.whole_line(bytes, bound)? else { return Ok(false) };
             match S::parse(line) {
                 Ok(start_line) => self.start_line = Some(start_line),
@@ -126,8 +135,8 @@ impl<S: StartLine> Section<S> {
             self.next_line(line.len() + 1);
         }
         loop {
-            self.check_first_byte(bytes, bounds)?;
-            let Some(line) = self.whole_line(bytes, bounds.section)? else { return Ok(false) };
+            self.check_first_byte(bytes)?;
+            let Some(line) = self.whole_line(bytes, self.bounds.section)? else { return Ok(false) };
             if *line == *b"\r" {
                 self.next_line(2);
                 return Ok(true);
@@ -158,16 +167,15 @@ impl<S: StartLine> Section<S> {
     }
 
     /// What the first byte of a line tells. The scan looks at each byte of a line alone and cannot know it.
-    fn check_first_byte(&self, bytes: &[u8], bounds: &Bounds) -> Result<(), ProtocolError> {
+    fn check_first_byte(&self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let limit = self.bounds.max_fields;
         match bytes.get(self.pos) {
+            // Bytes behind the bound are not looked at.
+            _ if self.pos >= self.bounds.section.0 => Ok(()),
             // RFC 9112 §2.2: a blank before the first field line; §5.2: a folded line. Neither is dropped nor joined.
-            Some(b' ' | b'\t') if self.pos < bounds.section.0 => Err(match self.lines.is_empty() {
-                true => ProtocolError::IndentedFirstLine,
-                false => ProtocolError::ObsFold,
-            }),
-            Some(byte) if *byte != b'\r' && self.lines.len() >= bounds.max_fields && self.pos < bounds.section.0 => {
-                Err(ProtocolError::TooManyFields { limit: bounds.max_fields })
-            }
+            Some(b' ' | b'\t') if self.lines.is_empty() => Err(ProtocolError::IndentedFirstLine),
+            Some(b' ' | b'\t') => Err(ProtocolError::ObsFold),
+            Some(byte) if *byte != b'\r' && self.lines.len() >= limit => Err(ProtocolError::TooManyFields { limit }),
             _ => Ok(()),
         }
     }

@@ -62,7 +62,7 @@ impl RequestReader {
     }
 
     /// Takes the bytes of a head off the front of `input`, and never a byte behind its end. `None` means that all bytes
-    /// were taken and more are needed. `limits` may change between heads, not within one.
+    /// were taken and more are needed. The limits that come with a head's first byte hold for it.
     ///
     /// The target and Host are checked (RFC 9112 §3.2): exactly one valid Host, but that a request of HTTP/1.0 may lack
     /// it. With an absolute-form target Host is rewritten to the target's authority (§3.2.2).

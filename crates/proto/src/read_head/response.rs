@@ -33,7 +33,7 @@ impl ResponseReader {
     }
 
     /// Takes the bytes of a head off the front of `input`, and never a byte behind its end. `None` means that all bytes
-    /// were taken and more are needed. `limits` may change between heads, not within one.
+    /// were taken and more are needed. The limits that come with a head's first byte hold for it.
     ///
     /// # Errors
     /// [`ProtocolError`] for what cannot be read in one way or exceeds a limit. No call may follow it; how much of

@@ -579,6 +579,15 @@ fn a_bound_is_met_before_memory_grows() {
 }
 
 #[test]
+fn the_limits_of_the_first_byte_hold() {
+    let tight = Limits { max_head_bytes: 4, max_request_line_bytes: 2, max_fields: 0, ..Limits::default() };
+    let mut reader = RequestReader::new();
+    assert_eq!(reader.receive(&mut &b"GET / HTTP/1.1\r\nHost"[..], &Limits::default()), Ok(None));
+    assert!(reader.receive(&mut &b": a\r\nA: b\r\n\r\n"[..], &tight).unwrap().is_some());
+    assert!(reader.receive(&mut &b"GET /"[..], &tight).is_err());
+}
+
+#[test]
 fn the_largest_heads_are_read() {
     let limits = Limits { max_head_bytes: 65_535, ..Limits::default() };
     let value = "v".repeat(65_535 - "GET / HTTP/1.0\r\nA: \r\n\r\n".len());
