@@ -12,6 +12,10 @@ use crate::admin::Readiness;
 use crate::exit::Exit;
 use crate::signal::Told;
 
+/// A second signal so soon after the first is the same request, told twice: `timeout` and other supervisors signal both
+/// the process and its group. Nobody presses keys that fast.
+const SAME_REQUEST: Duration = Duration::from_millis(200);
+
 /// What can happen to a process that is ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
@@ -107,7 +111,7 @@ pub(crate) async fn until_drained(
                     readiness.drain();
                     crew.drain();
                 }
-                Some(_) if !is_forced => {
+                Some(began) if !is_forced && crew.clock.now().since(began) >= SAME_REQUEST => {
                     is_forced = true;
                     warn!(signal, "ending at once: what is under way is reset");
                     crew.force();
@@ -148,9 +152,10 @@ mod tests {
 
     use super::*;
 
-    /// Plays events, and says how urgent the drain was before each, and how it ended.
-    fn play(workers: usize, events: &[Event]) -> (Vec<Urgency>, End, bool, u32) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    /// Plays events, each so long after the one before, and says how urgent the drain was before each, and how it ended.
+    fn play(workers: usize, events: &[(u64, Event)]) -> (Vec<Urgency>, End, bool, u32) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
         runtime.block_on(async {
             let crew = Crew {
                 drains: (0..workers).map(|_| Drain::default()).collect(),
@@ -162,7 +167,8 @@ mod tests {
             let reopened = Cell::new(0);
             let urgencies = async {
                 let mut seen = Vec::new();
-                for event in events {
+                for (millis, event) in events {
+                    tokio::time::advance(Duration::from_millis(*millis)).await;
                     seen.push(crew.drains[0].urgency());
                     sender.send(*event).expect("is heard");
                     tokio::task::yield_now().await;
@@ -210,23 +216,31 @@ mod tests {
 
     #[test]
     fn one_signal_drains_and_a_second_one_forces() {
-        let (seen, end, is_ready, _) = play(2, &[TERM, report(3, 0, 0), TERM, TERM, report(2, 1, 1)]);
+        let events = [(0, TERM), (0, report(3, 0, 0)), (200, TERM), (200, TERM), (0, report(2, 1, 1))];
+        let (seen, end, is_ready, _) = play(2, &events);
         assert_eq!(seen[..3], [Urgency::None, Urgency::Planned, Urgency::Planned]);
         assert_eq!(seen[3..], [Urgency::Forced, Urgency::Forced]);
         assert_eq!((end.report.told, end.report.forced, end.report.lost), (5, 1, 1));
-        assert_eq!((end.exit(), is_ready), (Exit::Lost, false));
+        assert_eq!((end.exit(), is_ready, end.took), (Exit::Lost, false, Duration::from_millis(400)));
+    }
+
+    #[test]
+    fn a_signal_that_comes_twice_at_once_is_one() {
+        let (seen, end, ..) = play(1, &[(5, TERM), (0, TERM), (199, TERM), (0, report(1, 0, 0))]);
+        assert_eq!(seen, [Urgency::None, Urgency::Planned, Urgency::Planned, Urgency::Planned]);
+        assert_eq!(end.exit(), Exit::Drained);
     }
 
     #[test]
     fn a_drain_that_lost_nothing_is_a_success() {
-        let (_, end, _, reopened) = play(1, &[Event::Told(Told::Reopen), TERM, report(3, 0, 0)]);
+        let (_, end, _, reopened) = play(1, &[(0, Event::Told(Told::Reopen)), (0, TERM), (0, report(3, 0, 0))]);
         assert_eq!((end.exit(), reopened), (Exit::Drained, 1));
     }
 
     #[test]
     fn a_worker_that_ends_on_its_own_drains_the_others() {
         for first in [Event::Ended(None), report(0, 0, 0)] {
-            let (seen, end, is_ready, _) = play(2, &[first, report(1, 0, 0)]);
+            let (seen, end, is_ready, _) = play(2, &[(0, first), (0, report(1, 0, 0))]);
             assert_eq!(seen, [Urgency::None, Urgency::Planned], "{first:?}");
             assert_eq!((end.exit(), is_ready), (Exit::WorkerFailed, false));
         }

@@ -8,8 +8,8 @@ use sheave_metrics::metrics::{CONTENT_TYPE, Metrics};
 use sheave_net::socket::Socket;
 use sheave_proto::head::ResponseHead;
 use sheave_proto::known::Known;
-use sheave_server::exchange::Exchange;
 use sheave_server::error::HandlerError;
+use sheave_server::exchange::Exchange;
 use sheave_server::handler::Handler;
 
 use super::pages;

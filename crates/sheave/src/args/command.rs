@@ -20,7 +20,7 @@ Exit codes:
   4  a worker ended on its own; this is a bug
 
 Signals:
-  TERM, INT   drain; a second one ends at once
+  TERM, INT   drain; a second one, 200 ms later or more, ends at once
   HUP, USR1   open the access log anew, after it was rotated";
 
 /// A reverse proxy that loses no request to a connection's own life cycle.

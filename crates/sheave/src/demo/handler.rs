@@ -9,8 +9,8 @@ use sheave_net::socket::Socket;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
 use sheave_proto::known::Known;
-use sheave_server::exchange::{Exchange, Frame};
 use sheave_server::error::HandlerError;
+use sheave_server::exchange::{Exchange, Frame};
 use sheave_server::handler::Handler;
 
 use super::pattern;

@@ -65,7 +65,7 @@ fn a_second_signal_ends_at_once_and_says_what_was_lost() {
     was_asked.recv().expect("is asked");
     sheave.signal(Signal::INT);
     sheave.wait_for("draining");
-    sheave.signal(Signal::TERM);
+    sheave.signal_until(Signal::TERM, "ending at once");
     assert!(client.is_ended());
     assert_eq!(sheave.wait().0, Some(3), "{:#?}", sheave.said);
     let report = sheave.said.last().expect("a report");

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -70,6 +70,21 @@ impl Sheave {
                 Err(_) => panic!("{part:?} was not said; what was: {:#?}", self.said),
             }
         }
+    }
+
+    /// Sends a signal again and again until a line contains `part`, and returns it.
+    pub(crate) fn signal_until(&mut self, signal: Signal, part: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            self.signal(signal);
+            if let Ok(line) = self.errors.recv_timeout(Duration::from_millis(20)) {
+                self.said.push(line.clone());
+                if line.contains(part) {
+                    return line;
+                }
+            }
+        }
+        panic!("{part:?} was not said; what was: {:#?}", self.said);
     }
 
     /// Where it listens.
