@@ -63,16 +63,19 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Writes them. No two blocks of a file are equal, so a block that is lost, doubled or out of place shows.
+    /// Writes them, unless an earlier run left them. No two blocks of 64 KiB of a file are equal, so a block that is
+    /// lost, doubled or out of place shows.
     pub(super) fn create(root: PathBuf) -> Result<Self> {
         let folder = root.join("files");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let mut digests = BTreeMap::new();
         for sample in Sample::ALL {
             let path = folder.join(sample.name());
-            let wrote = if sample == Sample::Huge { marks(&path, sample) } else { noise(&path, sample) };
-            wrote.with_context(|| format!("cannot write {} ({})", path.display(), sample.size()))?;
-            digests.insert(sample, sha256(&path)?);
+            let digest = match left_by_an_earlier_run(&path, sample) {
+                Some(digest) => digest,
+                None => write(&path, sample).with_context(|| format!("{} ({})", path.display(), sample.size()))?,
+            };
+            digests.insert(sample, digest);
         }
         Ok(Self { root, digests })
     }
@@ -95,6 +98,20 @@ impl Files {
     pub(super) fn digest(&self, sample: Sample) -> &str {
         &self.digests[&sample]
     }
+}
+
+/// The digest is written when the file is whole.
+fn left_by_an_earlier_run(path: &Path, sample: Sample) -> Option<String> {
+    let is_whole = fs::metadata(path).is_ok_and(|file| file.len() == sample.len_bytes());
+    let digest = fs::read_to_string(path.with_extension("sha256")).ok()?;
+    is_whole.then_some(digest)
+}
+
+fn write(path: &Path, sample: Sample) -> Result<String> {
+    if sample == Sample::Huge { marks(path, sample) } else { noise(path, sample) }?;
+    let digest = sha256(path)?;
+    fs::write(path.with_extension("sha256"), &digest)?;
+    Ok(digest)
 }
 
 /// Pseudo-random bytes, the same in every run.
