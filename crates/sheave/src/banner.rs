@@ -82,14 +82,12 @@ impl fmt::Display for Banner {
     }
 }
 
-/// An address that a client on this machine can use: a listener on all addresses is reached at the loopback one.
+/// An address that a client on this machine can use: a listener on all addresses, of either version of IP, is reached at
+/// the loopback one.
 fn reachable(address: &SocketAddr) -> SocketAddr {
     let mut address = *address;
     if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
     address
 }
@@ -101,7 +99,7 @@ mod tests {
     #[test]
     fn says_what_listens_where_and_what_to_try() {
         let banner = Banner {
-            listening: vec!["0.0.0.0:8080".parse().expect("address"), "[::]:8080".parse().expect("address")],
+            listening: vec!["[::]:8080".parse().expect("address"), "[::1]:8081".parse().expect("address")],
             origins: Some(Passing {
                 to: vec!["http://127.0.0.1:40001".to_owned()],
                 balance: "round-robin",
@@ -117,8 +115,8 @@ mod tests {
         let expected = format!(
             "\
 sheave {}, 2 workers
-listening on http://0.0.0.0:8080
 listening on http://[::]:8080
+listening on http://[::1]:8081
 passing requests to http://127.0.0.1:40001, a demo origin of our own: use --to for yours
 admin on http://127.0.0.1:9901
 access log to standard output

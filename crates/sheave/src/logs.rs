@@ -63,7 +63,9 @@ impl Logs {
         // Fails only if there is one already; then that one has the say.
         let _ = tracing::subscriber::set_global_default(subscriber);
         std::panic::set_hook(Box::new(|panic| {
-            tracing::error!(%panic, "this is a bug of sheave's: please report it");
+            let at = panic.location().map(tracing::field::display);
+            let what = panic.payload_as_str().unwrap_or("a panic without words");
+            tracing::error!(at, what, "this is a bug of sheave's: please report it");
         }));
         Ok(Self { errors, access })
     }

@@ -11,8 +11,8 @@ use crate::limit;
 pub(crate) struct Listening {
     /// Where to accept connections; may be given more than once.
     ///
-    /// HOST:PORT, [::1]:PORT; :PORT for all addresses of the machine; PORT alone for the loopback address. Port 0 lets
-    /// the system choose one, which is then printed.
+    /// `HOST:PORT`, `[::1]:PORT`; `:PORT` for all addresses of the machine; `PORT` alone for the loopback address. Port 0
+    /// lets the system choose one, which is then printed.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) from: Vec<ListenAddress>,
 

@@ -10,8 +10,9 @@ use crate::access_log::{Format, LogTarget};
 pub(crate) struct Logging {
     /// Where to write a line for each exchange: a file, `-` for standard output, or `off`.
     ///
-    /// Written by a thread of its own. A destination that is too slow loses lines, which are counted, and never holds up
-    /// a request. HUP or USR1 opens the file anew.
+    /// Written by a thread of its own, five times a second; lines of different workers may change places within that. A
+    /// destination that is too slow loses lines, which are counted, and never holds up a request. HUP or USR1 opens the
+    /// file anew.
     #[arg(long, value_name = "FILE", default_value = "off")]
     pub(crate) access_log: LogTarget,
 
