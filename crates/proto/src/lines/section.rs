@@ -170,8 +170,6 @@ impl<S: StartLine> Section<S> {
     fn check_first_byte(&self, bytes: &[u8]) -> Result<(), ProtocolError> {
         let limit = self.bounds.max_fields;
         match bytes.get(self.pos) {
-            // Bytes behind the bound are not looked at.
-            _ if self.pos >= self.bounds.section.0 => Ok(()),
             // RFC 9112 §2.2: a blank before the first field line; §5.2: a folded line. Neither is dropped nor joined.
             Some(b' ' | b'\t') if self.lines.is_empty() => Err(ProtocolError::IndentedFirstLine),
             Some(b' ' | b'\t') => Err(ProtocolError::ObsFold),

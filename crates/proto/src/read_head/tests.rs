@@ -479,7 +479,8 @@ fn never_a_byte_past_the_end() {
 #[test]
 fn pipelined_heads_come_one_by_one() {
     let mut reader = RequestReader::new();
-    let mut input = &b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3"[..];
+    // An empty line before each: they are counted from head to head.
+    let mut input = &b"\r\nGET /1 HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3"[..];
     for target in ["/1", "/2"] {
         let head = reader.receive(&mut input, &Limits::default()).unwrap().unwrap();
         assert_eq!(head.target(), target);
