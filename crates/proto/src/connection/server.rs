@@ -46,8 +46,9 @@ impl Connection<Server> {
                         Ok(None)
                     }
                     Err(error) => {
-                        self.exchange = Exchange::default();
-                        Err(self.break_request(error))
+                        let error = self.break_request(error);
+                        self.begin_unread();
+                        Err(error)
                     }
                 }
             }
@@ -137,9 +138,18 @@ impl Connection<Server> {
     ///
     /// After this, [`Self::can_answer`] holds if a byte of a request had come.
     pub fn give_up_request(&mut self) {
-        if matches!(self.state.request, RequestState::Head | RequestState::Body) {
-            self.stride(Step::RequestBroken);
+        match self.state.request {
+            RequestState::Head => self.begin_unread(),
+            RequestState::Body => {}
+            RequestState::Idle | RequestState::Done => return,
         }
+        self.stride(Step::RequestBroken);
+    }
+
+    /// A head that will never be whole is owed an answer: it is an exchange, of which nothing is known.
+    fn begin_unread(&mut self) {
+        self.exchange = Exchange::default();
+        self.exchanges += 1;
     }
 
     /// Whether the client waits for a 100 before it sends its content.
