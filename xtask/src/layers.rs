@@ -43,9 +43,9 @@ const ROOMS: &[Room] = &[
     Room {
         crate_name: "sheave-proxy",
         floor: 4,
-        ours: &["sheave-lifecycle", "sheave-proto", "sheave-server", "sheave-client"],
-        others: Others::Only(&["tokio", "http", "bytes", "fastrand", "httpdate"]),
-        must_never: "net directly, tower",
+        ours: &["sheave-lifecycle", "sheave-proto", "sheave-net", "sheave-server", "sheave-client"],
+        others: Others::Only(&["tokio", "http", "bytes", "fastrand", "smallvec", "httpdate"]),
+        must_never: "the kernel (of net, its traits alone), metrics, tower",
     },
     Room {
         crate_name: "sheave-server",
@@ -79,7 +79,17 @@ const ROOMS: &[Room] = &[
         crate_name: "sheave-net",
         floor: 2,
         ours: &["sheave-lifecycle"],
-        others: Others::Only(&["tokio", "socket2", "bytes", "rustls", "tokio-rustls", "proxy-header"]),
+        others: Others::Only(&[
+            "tokio",
+            "socket2",
+            "rustix",
+            "nix",
+            "bytes",
+            "smallvec",
+            "rustls",
+            "tokio-rustls",
+            "proxy-header",
+        ]),
         must_never: "HTTP types, proto",
     },
     Room {
