@@ -101,6 +101,53 @@ fn content_length_has_one_reading() {
 }
 
 #[test]
+fn transfer_encoding_has_one_reading() {
+    let with = |lines: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    let both = "content-length-with-transfer-encoding";
+    let invalid = "invalid-transfer-encoding";
+    let unknown = "unknown-transfer-coding";
+    let table = [
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", 400, both),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 5", 400, both),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 0", 400, both),
+        ("Content-Length: 5\r\nTransfer-Encoding: gzip", 400, both),
+        ("Content-Length: 5\r\nTransfer-Encoding:", 400, both),
+        ("Transfer-Encoding: chunked, chunked", 400, invalid),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400, invalid),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 400, invalid),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", 400, invalid),
+        ("Transfer-Encoding:", 400, invalid),
+        ("Transfer-Encoding: ,chunked", 400, invalid),
+        ("Transfer-Encoding: chunked,", 400, invalid),
+        ("Transfer-Encoding: chunked;a=b", 400, invalid),
+        ("Transfer-Encoding: \"chunked\"", 400, invalid),
+        ("Transfer-Encoding: chunked x", 400, invalid),
+        ("Transfer-Encoding: chunked, identity", 400, invalid),
+        ("Transfer-Encoding: gzip", 501, unknown),
+        ("Transfer-Encoding: gzip, chunked", 501, unknown),
+        ("Transfer-Encoding: identity", 501, unknown),
+        ("Transfer-Encoding: xchunked", 501, unknown),
+        ("Transfer-Encoding: \u{b}chunked", 400, "control-byte"),
+        ("Transfer-Encoding: chunked\0", 400, "control-byte"),
+        ("Transfer-Encoding : chunked", 400, "space-before-colon"),
+        ("Transfer-Encoding\t: chunked", 400, "space-before-colon"),
+        ("Transfer-Encoding:\r\n chunked", 400, "obs-fold"),
+        ("\u{b}Transfer-Encoding: chunked", 400, "invalid-field-name"),
+        ("Transfer\0Encoding: chunked", 400, "invalid-field-name"),
+        ("Transfer-Encoding\u{a0}: chunked", 400, "invalid-field-name"),
+    ];
+    let mut table: Vec<_> = table.map(|(lines, status, cause)| (with(lines), status, cause)).to_vec();
+    // RFC 9112 §6.1
+    let old = "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_owned();
+    table.push((old, 400, "transfer-encoding-in-http10"));
+    let head = "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n".to_owned();
+    table.push((head, 400, both));
+    let table: Vec<Refused<'_>> =
+        table.iter().map(|(bytes, status, cause)| (bytes.as_str(), *status, *cause)).collect();
+    refuses(&Setup::default(), &table);
+}
+
+#[test]
 fn lines_end_with_crlf_and_hold_text() {
     let table = [
         ("GET / HTTP/1.1\nHost: a\n\n", 400, "bare-lf"),

@@ -19,6 +19,7 @@ use sheave_proto::config::ConnectionConfig;
 use sheave_proto::connection::Connection;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::RequestHead;
+use sheave_proto::state::ResponseState;
 
 use crate::answer::Answer;
 use crate::config::ServerConfig;
@@ -174,9 +175,14 @@ fn refuse<S: Socket>(leg: &mut ServerLeg<S>, answer: &Answer) {
     let _ = head.fields_mut().push(sheave_proto::known::Known::Date, &date);
     let (machine, out) = leg.machine_and_outbox();
     let is_sent = machine.send_head(&head, BodyLength::Known(body.len() as u64), out, now).is_ok();
-    if is_sent && let Ok(wrapping) = machine.wrap(body.len(), true, None, now) {
-        wrapping.around(&[body.as_bytes()]).iter().for_each(|part| out.extend_from_slice(part));
+    if is_sent {
         record.status = head.status().as_u16();
+    }
+    // To HEAD the answer is whole with its head.
+    if machine.state().response == ResponseState::Body
+        && let Ok(wrapping) = machine.wrap(body.len(), true, None, now)
+    {
+        wrapping.around(&[body.as_bytes()]).iter().for_each(|part| out.extend_from_slice(part));
         record.response_bytes = body.len() as u64;
     }
     // It leaves with the farewell: every refusal ends its connection.
