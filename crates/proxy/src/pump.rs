@@ -90,6 +90,10 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
             let waker = cx.waker();
             let moved = self.exchange.poll_body_with(cx, now, |batch| {
                 let cx = &mut Context::from_waker(waker);
+                // It ends here, and with it what it was sent on as: the less of it the origin sees, the better.
+                if batch.error.is_some() {
+                    return Ok(());
+                }
                 let sent = call.send_body(cx, now, &batch.data, batch.is_end, batch.trailers.as_ref());
                 // What a dead connection did not take is here still, and nowhere else: another attempt can send it.
                 let keeps = keeps || call.has_written_nothing();

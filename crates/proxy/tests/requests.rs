@@ -148,6 +148,74 @@ fn transfer_encoding_has_one_reading() {
 }
 
 #[test]
+fn chunks_are_read_to_the_letter() {
+    let with = |body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+    let size = "invalid-chunk-size";
+    let extension = "invalid-chunk-extension";
+    let crlf = "missing-chunk-crlf";
+    let table = [
+        ("\r\n5\r\nhello\r\n0\r\n\r\n", size),
+        (" 5\r\nhello\r\n0\r\n\r\n", size),
+        ("5 \r\nhello\r\n0\r\n\r\n", size),
+        ("5\t\r\nhello\r\n0\r\n\r\n", size),
+        ("5\0\r\nhello\r\n0\r\n\r\n", size),
+        ("5 ;a\r\nhello\r\n0\r\n\r\n", size),
+        ("0x5\r\nhello\r\n0\r\n\r\n", size),
+        ("+5\r\nhello\r\n0\r\n\r\n", size),
+        ("-5\r\nhello\r\n0\r\n\r\n", size),
+        ("5_0\r\nhello\r\n0\r\n\r\n", size),
+        ("5,5\r\nhello\r\n0\r\n\r\n", size),
+        ("\u{665}\r\nhello\r\n0\r\n\r\n", size),
+        (";a\r\nhello\r\n0\r\n\r\n", size),
+        ("g\r\nhello\r\n0\r\n\r\n", size),
+        ("00000000000000005\r\nhello\r\n0\r\n\r\n", "chunk-size-overflow"),
+        ("10000000000000005\r\nhello\r\n0\r\n\r\n", "chunk-size-overflow"),
+        ("fffffffffffffffff\r\nhello\r\n0\r\n\r\n", "chunk-size-overflow"),
+        ("5\nhello\r\n0\r\n\r\n", "bare-lf"),
+        ("5\rhello\r\n0\r\n\r\n", "bare-cr"),
+        ("5\r\r\nhello\r\n0\r\n\r\n", "bare-cr"),
+        ("5;\r\nhello\r\n0\r\n\r\n", extension),
+        ("5;;a\r\nhello\r\n0\r\n\r\n", extension),
+        ("5; \r\nhello\r\n0\r\n\r\n", extension),
+        ("5;=a\r\nhello\r\n0\r\n\r\n", extension),
+        ("5;a=\r\nhello\r\n0\r\n\r\n", extension),
+        ("5;a=b c\r\nhello\r\n0\r\n\r\n", extension),
+        ("5;a=\"b\r\nhello\r\n0\r\n\r\n", extension),
+        ("5;a=\"b\"c\r\nhello\r\n0\r\n\r\n", extension),
+        ("5;a\0b\r\nhello\r\n0\r\n\r\n", extension),
+        ("5;a=\"\0\"\r\nhello\r\n0\r\n\r\n", extension),
+        ("5;a \r\nhello\r\n0\r\n\r\n", extension),
+        ("5;a\nb\r\nhello\r\n0\r\n\r\n", "bare-lf"),
+        ("5;a=\"\n\"\r\nhello\r\n0\r\n\r\n", "bare-lf"),
+        ("5;a\rb\r\nhello\r\n0\r\n\r\n", "bare-cr"),
+        ("5\r\nhelloX\r\n0\r\n\r\n", crlf),
+        ("5\r\nhello\n0\r\n\r\n", crlf),
+        ("5\r\nhello0\r\n\r\n", crlf),
+        ("5\r\nhello\rX0\r\n\r\n", crlf),
+        ("5\r\nhello \r\n0\r\n\r\n", crlf),
+        ("5\r\nhell\r\n0\r\n\r\n\r\n", crlf),
+        // What hyper reads as the beginning of trailers, and so swallows the next request with.
+        ("0\r\n\n", "bare-lf"),
+        ("0\n\r\n", "bare-lf"),
+        ("0\r\n\r\r\n", "bare-cr"),
+        ("0\r\nA: b\n\r\n", "bare-lf"),
+        ("0\r\nA: b\r\n\n", "bare-lf"),
+        ("0\r\nA\r\n\r\n", "missing-colon"),
+        ("0\r\nA : b\r\n\r\n", "space-before-colon"),
+        ("0\r\n A: b\r\n\r\n", "indented-first-line"),
+        ("0\r\nA: b\r\n c\r\n\r\n", "obs-fold"),
+        ("0\r\nA: \0\r\n\r\n", "control-byte"),
+        ("0\r\nContent-Length: 5\r\n\r\n", "forbidden-trailer"),
+        ("0\r\nTransfer-Encoding: chunked\r\n\r\n", "forbidden-trailer"),
+        ("0\r\nhost: b\r\n\r\n", "forbidden-trailer"),
+    ];
+    let table: Vec<_> = table.iter().map(|(body, cause)| (with(body), 400, *cause)).collect();
+    let table: Vec<Refused<'_>> =
+        table.iter().map(|(bytes, status, cause)| (bytes.as_str(), *status, *cause)).collect();
+    refuses(&Setup::default(), &table);
+}
+
+#[test]
 fn lines_end_with_crlf_and_hold_text() {
     let table = [
         ("GET / HTTP/1.1\nHost: a\n\n", 400, "bare-lf"),
