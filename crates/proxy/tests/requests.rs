@@ -351,6 +351,59 @@ fn host_is_one_and_valid() {
     refuses(&Setup::default(), &table);
 }
 
+#[test]
+fn what_is_too_large_is_refused_before_it_is_kept() {
+    let mut setup = Setup::default();
+    setup.server.connection.limits = Limits {
+        max_head_bytes: 1000,
+        max_request_line_bytes: 200,
+        max_fields: 10,
+        max_chunk_extension_bytes: 50,
+        max_trailer_bytes: 100,
+        max_body_bytes: Some(100),
+        ..Limits::default()
+    };
+    let line = |len: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(len));
+    let chunked = |body: &str| format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+    let fields = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(count));
+    let body = "body-too-large";
+    let table = [
+        (line(200), 414, "request-line-too-long"),
+        (line(5000), 414, "request-line-too-long"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "x".repeat(1000)), 431, "head-too-large"),
+        (fields(10), 431, "too-many-fields"),
+        (format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n{}", "x".repeat(101)), 413, body),
+        (chunked(&format!("65\r\n{}\r\n0\r\n\r\n", "x".repeat(101))), 413, body),
+        (chunked(&"2\r\nxx\r\n".repeat(51)), 413, body),
+        (chunked("ffffffffffffffff\r\n"), 413, body),
+        (chunked(&format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(60))), 400, "chunk-extensions-too-long"),
+        (chunked(&"1;abcde\r\nx\r\n".repeat(20)), 400, "chunk-extensions-too-long"),
+        (chunked(&format!("0\r\nA: {}\r\n\r\n", "x".repeat(100))), 431, "trailers-too-large"),
+        (chunked(&format!("0\r\n{}\r\n", "A: b\r\n".repeat(11))), 431, "too-many-fields"),
+        (
+            format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {}\r\n\r\n", ["x"; 33].join(",")),
+            431,
+            "too-many-connection-options",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 5\r\n\r\nhello".into(),
+            417,
+            "unknown-expectation",
+        ),
+        ("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: -1\r\n\r\n".into(), 400, "invalid-max-forwards"),
+        (
+            "TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 1\r\nMax-Forwards: 1\r\n\r\n".into(),
+            400,
+            "invalid-max-forwards",
+        ),
+        // Bytes behind a refused CONNECT were meant for a tunnel.
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n".into(), 501, "connect-not-supported"),
+    ];
+    let table: Vec<Refused<'_>> =
+        table.iter().map(|(bytes, status, cause)| (bytes.as_str(), *status, *cause)).collect();
+    refuses(&setup, &table);
+}
+
 /// Every refusal's neighbour that is fine.
 #[test]
 fn the_limits_are_not_one_too_low() {

@@ -356,12 +356,21 @@ impl<S: Socket> Exchange<'_, S> {
     }
 
     /// Answers with an error of our own, if no response has begun. It leaves with the next flush.
+    ///
+    /// After a 400, 408 or 431 the connection closes, and the answer says so.
     pub fn answer(&mut self, answer: &Answer) {
         if !self.can_answer() {
             return;
         }
         self.note_error(answer.cause);
         self.record.made_by = MadeBy::Us;
+        // A client that is not understood, or not in time, may not mean the next request as we would read it.
+        if matches!(
+            answer.status,
+            StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        ) {
+            self.leg.machine_mut().make_last();
+        }
         let (mut head, body) = answer.render(Some(&self.head));
         if self.send_head(&mut head, BodyLength::Known(body.len() as u64)).is_err() || self.has_answered() {
             return;

@@ -152,6 +152,13 @@ impl Connection<Server> {
         self.exchanges += 1;
     }
 
+    /// The exchange in hand is the connection's last. Its response says so, if none has begun.
+    pub fn make_last(&mut self) {
+        if self.can_answer() {
+            self.stride(Step::CloseAgreed);
+        }
+    }
+
     /// Whether the client waits for a 100 before it sends its content.
     pub fn awaits_continue(&self) -> bool {
         self.exchange.expectation == Expectation::Awaited && self.can_answer()
