@@ -8,6 +8,7 @@ use crate::drain::DrainPhase;
 use crate::errno::IoFault;
 use crate::phase::{Phase, Side};
 use crate::retry::{Evidence, Sent};
+use crate::ring::Ring;
 use crate::time::Time;
 
 /// A connection's number, unique in the process for each side.
@@ -50,6 +51,8 @@ pub struct Closed {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// The last events, for whoever must find out why.
+    pub last: Ring,
 }
 
 /// A live connection that moved: for the list of live connections.

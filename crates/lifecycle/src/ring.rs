@@ -21,6 +21,8 @@ pub enum Happening {
     Written(u32),
     /// A write found no room.
     Blocked,
+    /// A read or a write failed.
+    Failed,
     /// It entered a phase.
     Entered(Phase),
     /// Our side was shut.
@@ -81,6 +83,7 @@ impl fmt::Display for Ring {
                 Happening::End => f.write_str("read end"),
                 Happening::Written(len) => write!(f, "wrote {len}"),
                 Happening::Blocked => f.write_str("write blocked"),
+                Happening::Failed => f.write_str("failed"),
                 Happening::Entered(phase) => f.write_str(phase.label()),
                 Happening::Shut => f.write_str("shut"),
             }?;

@@ -336,6 +336,7 @@ mod tests {
             exchanges: 3,
             bytes_in: 300,
             bytes_out: 900,
+            last: sheave_lifecycle::ring::Ring::new(Time::ZERO),
         });
     }
 

@@ -201,6 +201,7 @@ mod tests {
             exchanges: 1,
             bytes_in: bytes,
             bytes_out: 2 * bytes,
+            last: sheave_lifecycle::ring::Ring::new(Time::ZERO),
         }
     }
 

@@ -16,6 +16,7 @@ use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::{Closed, ConnectionId, Moved, Observer, Opened};
 use sheave_lifecycle::phase::{Phase, Side};
+use sheave_lifecycle::ring::{Happening, Ring};
 use sheave_lifecycle::time::Time;
 use smallvec::SmallVec;
 use tokio::io::ReadBuf;
@@ -100,6 +101,7 @@ pub struct Leg<M: Machine, S: Socket> {
     bytes_in: u64,
     bytes_out: u64,
     end: Option<(CloseReason, Phase)>,
+    last: Ring,
 }
 
 impl<M: Machine, S: Socket> Leg<M, S> {
@@ -126,6 +128,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             bytes_in: 0,
             bytes_out: 0,
             end: None,
+            last: Ring::new(now),
         }
     }
 
@@ -278,6 +281,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     fn note_received(&mut self, len: usize, now: Time) {
         self.has_ended = len == 0;
+        self.last.note(if len == 0 { Happening::End } else { Happening::Read(saturated(len)) }, now);
         self.bytes_in += len as u64;
         self.machine.progressed(now);
     }
@@ -324,6 +328,12 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             }
         };
         self.bytes_out += written as u64;
+        if written > 0 {
+            self.last.note(Happening::Written(saturated(written)), now);
+        }
+        if written < total {
+            self.last.note(if fault.is_some() { Happening::Failed } else { Happening::Blocked }, now);
+        }
         if let Some(fault) = fault {
             self.outbox = BytesMut::new();
             self.stalled_since = None;
@@ -470,6 +480,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         if self.socket.shutdown_write().is_err() {
             return; // ENOTCONN: the peer is gone already.
         }
+        self.last.note(Happening::Shut, self.context.clock.now());
         self.inbox = BytesMut::new();
         let plan = self.context.linger;
         let clock = self.context.clock;
@@ -495,6 +506,10 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     }
 }
 
+fn saturated(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
 /// Empties a buffer; gives its memory back if it had grown large.
 fn empty(buffer: &mut BytesMut) {
     if buffer.capacity() > KEPT_BUFFER_BYTES {
@@ -518,6 +533,7 @@ impl<M: Machine, S: Socket> Drop for Leg<M, S> {
             exchanges: self.machine.exchanges(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
+            last: self.last,
         });
     }
 }

@@ -78,6 +78,7 @@ impl Observer for LifecycleLog {
             exchanges = end.exchanges,
             bytes_in = end.bytes_in,
             bytes_out = end.bytes_out,
+            last = %end.last,
             suppressed = some_if_any(suppressed),
             "connection ended"
         );
@@ -178,6 +179,7 @@ mod tests {
             exchanges: 2,
             bytes_in: 10,
             bytes_out: 20,
+            last: sheave_lifecycle::ring::Ring::new(sheave_lifecycle::time::Time::ZERO),
         }
     }
 
