@@ -12,6 +12,7 @@ pub mod keep_alive;
 pub mod machine;
 pub mod observe;
 pub mod phase;
+pub mod policy;
 pub mod retry;
 pub mod ring;
 pub mod time;
