@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{Method, StatusCode};
 use sheave_proto::error::ProtocolError;
-use sheave_proto::fields::Fields;
+use sheave_proto::fields::{Field, Fields};
 use sheave_proto::framing::{self, BodyLength};
 use sheave_proto::head::{RequestHead, ResponseHead};
 use sheave_proto::hop;
@@ -110,19 +110,7 @@ fn testify(fields: &mut Fields, client: Option<IpAddr>, host: Option<&str>, conf
         }
         return;
     }
-    // Names with `_` for `-` are the same to origins that turn fields into environment variables.
-    fields.retain(|field| match field.known() {
-        Some(
-            Known::Forwarded
-            | Known::XForwardedFor
-            | Known::XForwardedHost
-            | Known::XForwardedProto
-            | Known::XForwardedPort
-            | Known::XRealIp,
-        ) => false,
-        Some(_) => true,
-        None => !is_look_alike(field.name()),
-    });
+    fields.retain(|field| !is_testimony(field));
     let _ = fields.push(Known::XForwardedFor, address.as_bytes());
     if let Some(host) = host {
         let _ = fields.push(Known::XForwardedHost, host.as_bytes());
@@ -141,6 +129,32 @@ fn append(fields: &mut Fields, name: Known, member: &[u8]) {
     list.extend_from_slice(member);
     // Made of values that were fields before, and of text without controls.
     let _ = fields.set(name, &list);
+}
+
+/// Removes from a request's trailers what is meant for this hop alone, and what only a proxy says, whoever sent it: an
+/// origin may merge trailers into the head (RFC 9110 §6.5.1), where what stands there is ours.
+pub(crate) fn prepare_request_trailers(trailers: &mut Fields) {
+    if hop::strip_hop_by_hop(trailers).is_err() {
+        trailers.clear();
+    }
+    trailers.retain(|field| !is_testimony(field) && field.known() != Some(Known::Via));
+}
+
+/// Whether it says for whom a proxy asks, or looks to an origin as if it did.
+fn is_testimony(field: Field<'_>) -> bool {
+    match field.known() {
+        Some(
+            Known::Forwarded
+            | Known::XForwardedFor
+            | Known::XForwardedHost
+            | Known::XForwardedProto
+            | Known::XForwardedPort
+            | Known::XRealIp,
+        ) => true,
+        Some(_) => false,
+        // Names with `_` for `-` are the same to origins that turn fields into environment variables.
+        None => is_look_alike(field.name()),
+    }
 }
 
 /// `X_Forwarded_For`, `x_real_ip` and every other spelling that an origin could take for ours.

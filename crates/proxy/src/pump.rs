@@ -13,7 +13,7 @@ use sheave_server::error::HandlerError;
 use sheave_server::exchange::{Exchange, Expired};
 
 use crate::config::ProxyConfig;
-use crate::forward::prepare_response;
+use crate::forward::{prepare_request_trailers, prepare_response};
 use crate::replay::Replay;
 
 /// How a pump ended.
@@ -88,12 +88,13 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
             let (call, replay) = (&mut *self.call, &mut *self.replay);
             let (keeps, max) = (self.keeps_body, self.config.max_replay_bytes);
             let waker = cx.waker();
-            let moved = self.exchange.poll_body_with(cx, now, |batch| {
+            let moved = self.exchange.poll_body_with(cx, now, |mut batch| {
                 let cx = &mut Context::from_waker(waker);
                 // It ends here, and with it what it was sent on as: the less of it the origin sees, the better.
                 if batch.error.is_some() {
                     return Ok(());
                 }
+                batch.trailers.iter_mut().for_each(prepare_request_trailers);
                 let sent = call.send_body(cx, now, &batch.data, batch.is_end, batch.trailers.as_ref());
                 // What a dead connection did not take is here still, and nowhere else: another attempt can send it.
                 let keeps = keeps || call.has_written_nothing();
