@@ -1,0 +1,139 @@
+//! Looks for runs that break a law: every fault at every byte boundary, and then at random.
+
+use std::fmt;
+use std::time::Instant;
+
+use crate::fault::{Action, Fault, Trigger, Way};
+use crate::laws::Violation;
+use crate::plan::Plan;
+use crate::random::Rng;
+use crate::run::Record;
+use crate::shrink::shrink;
+
+/// Runs a plan, and says which laws it broke.
+pub type Judge<'j> = &'j dyn Fn(&Plan) -> (Record, Vec<Violation>);
+
+/// A run that broke a law, as text: what, how to see it again, and every event of it.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The plan as it was found; absent when nothing of it could be left out.
+    pub found_as: Option<Plan>,
+    /// The run.
+    pub record: Record,
+    /// What it broke.
+    pub violations: Vec<Violation>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "a simulated run breaks a law")?;
+        self.violations.iter().try_for_each(|violation| writeln!(f, "  {violation}"))?;
+        writeln!(f, "run: {}", self.record.plan)?;
+        if let Some(plan) = &self.found_as {
+            writeln!(f, "found as: {plan}")?;
+        }
+        writeln!(
+            f,
+            "again: SHEAVE_SIM_REPLAY='{}' cargo test -p sheave-sim --test scenarios replay -- --nocapture",
+            self.record.plan
+        )?;
+        writeln!(f, "it ended {:?}; what happened:", self.record.ended)?;
+        fmt::Display::fmt(&self.record.trace, f)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Every action at every byte boundary of both directions of every connection that `scenario` makes without faults, and
+/// every action that needs no place after every operation. One fault a run. Returns how many runs there were.
+///
+/// # Errors
+/// The first run that breaks a law.
+pub fn exhaust(
+    scenario: &str,
+    at_bytes: &[Action],
+    at_operations: &[Action],
+    judge: Judge<'_>,
+) -> Result<u64, Box<Failure>> {
+    let calm = Plan::calm(scenario);
+    let (record, violations) = judge(&calm);
+    let mut runs = 1;
+    let mut places = Vec::new();
+    for (index, wire) in record.trace.wires.iter().enumerate() {
+        let delivered = record.trace.counts(index).delivered;
+        for way in Way::BOTH {
+            let offsets = 0..=delivered[way as usize];
+            places.extend(offsets.map(|offset| Trigger::Bytes { wire: wire.name, way, offset }));
+        }
+    }
+    let operations = (1..=record.operations).map(Trigger::Operation);
+    settle(record, violations)?;
+    let byte_faults = places.iter().flat_map(|trigger| at_bytes.iter().map(|action| (*trigger, *action)));
+    let operation_faults = operations.flat_map(|trigger| at_operations.iter().map(move |action| (trigger, *action)));
+    for (trigger, action) in byte_faults.chain(operation_faults) {
+        let (record, violations) = judge(&calm.with(Fault { trigger, action }));
+        runs += 1;
+        settle(record, violations)?;
+    }
+    Ok(runs)
+}
+
+fn settle(record: Record, violations: Vec<Violation>) -> Result<(), Box<Failure>> {
+    if violations.is_empty() { Ok(()) } else { Err(Box::new(Failure { found_as: None, record, violations })) }
+}
+
+/// How far a search at random goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Search {
+    /// The first seed; the others follow it.
+    pub seed: u64,
+    /// How many runs of each scenario at least.
+    pub runs: u64,
+    /// How many further ones, until this moment.
+    pub until: Option<Instant>,
+}
+
+impl Search {
+    /// What the environment asks for: `SHEAVE_SIM_RUNS` runs of each scenario (default: `runs`), beginning with seed
+    /// `SHEAVE_SIM_SEED` (default: 0), and more of them for `SHEAVE_SIM_SECONDS` (default: none).
+    pub fn from_env(runs: u64) -> Self {
+        let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let until =
+            number("SHEAVE_SIM_SECONDS").map(|seconds| Instant::now() + std::time::Duration::from_secs(seconds));
+        Self { seed: number("SHEAVE_SIM_SEED").unwrap_or(0), runs: number("SHEAVE_SIM_RUNS").unwrap_or(runs), until }
+    }
+}
+
+/// Runs with several faults, buffers and schedules at random. Returns how many there were.
+///
+/// # Errors
+/// The first run that breaks a law, shrunk.
+pub fn search(scenarios: &[String], search: &Search, judge: Judge<'_>) -> Result<u64, Box<Failure>> {
+    let shapes: Vec<_> = scenarios
+        .iter()
+        .map(|scenario| {
+            let (record, _) = judge(&Plan::calm(scenario));
+            let wires = (0..record.trace.wires.len())
+                .map(|wire| (record.trace.wires[wire].name, record.trace.counts(wire).delivered))
+                .collect::<Vec<_>>();
+            (scenario, wires, record.operations)
+        })
+        .collect();
+    let mut round = 0;
+    let mut runs = 0;
+    while round < search.runs || search.until.is_some_and(|until| Instant::now() < until) {
+        for (place, (scenario, wires, operations)) in shapes.iter().enumerate() {
+            let seed = search.seed.wrapping_add(round);
+            let mut rng = Rng::new(seed ^ (place as u64) << 48);
+            let plan = rng.plan(scenario, seed, wires, *operations);
+            let (record, violations) = judge(&plan);
+            runs += 1;
+            if !violations.is_empty() {
+                let failure = Failure { found_as: None, record, violations };
+                return Err(Box::new(shrink(failure, judge)));
+            }
+        }
+        round += 1;
+    }
+    Ok(runs)
+}

@@ -1,0 +1,526 @@
+//! A network in memory under virtual time: connections, what travels on them, and the faults that strike them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use sheave_lifecycle::errno::Errno;
+use tokio::time::Instant;
+
+use crate::fault::{Action, Fault, Trigger, Way, WireName};
+use crate::plan::Plan;
+use crate::tcp::{Buffers, End, Farewell, Tcp};
+use crate::trace::{Entry, Trace, What, Whose, WireIndex, WireLog};
+
+/// Operations on sockets that a run may take: more is a loop that makes no progress.
+const MAX_OPERATIONS: u64 = 200_000;
+
+/// A network. Clones are the same network.
+///
+/// Everything happens in the task that causes it, but readiness: what a connection's kernel has to say reaches tasks
+/// only through [`crate::reactor`], between their polls, as a runtime's reactor would say it.
+#[derive(Clone)]
+pub struct SimNet(pub(crate) Arc<Mutex<State>>);
+
+/// What the reactor knows of an end, and who waits there.
+#[derive(Default)]
+pub(crate) struct Io {
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
+    pub(crate) reader: Option<Waker>,
+    pub(crate) writer: Option<Waker>,
+    is_queued: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Hold {
+    Open,
+    Until(Duration),
+    Dripping(Duration),
+    Forever,
+}
+
+/// One direction of a connection.
+struct Path {
+    delivered: usize,
+    hold: Hold,
+    drips: Option<Duration>,
+}
+
+pub(crate) struct Wire {
+    pub(crate) tcp: Tcp,
+    pub(crate) addresses: [SocketAddr; 2],
+    /// Which end belongs to what is tested.
+    ours: End,
+    name: WireName,
+    paths: [Path; 2],
+    io: [Io; 2],
+}
+
+impl Wire {
+    pub(crate) fn whose(&self, end: End) -> Whose {
+        if end == self.ours { Whose::Ours } else { Whose::Peers }
+    }
+
+    /// The end whose bytes go that way.
+    fn sender(&self, way: Way) -> End {
+        match way {
+            Way::In => self.ours.other(),
+            Way::Out => self.ours,
+        }
+    }
+
+    pub(crate) fn io(&mut self, end: End) -> &mut Io {
+        &mut self.io[end as usize]
+    }
+}
+
+/// Connections that wait for `accept`.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    pub(crate) waiting: VecDeque<WireIndex>,
+    pub(crate) refuses: bool,
+    pub(crate) is_ready: bool,
+    pub(crate) acceptor: Option<Waker>,
+    is_queued: bool,
+}
+
+/// Something that will happen at its time.
+#[derive(Clone, Copy)]
+enum Due {
+    Resume(WireIndex, Way),
+    Act(WireIndex, Way, Action),
+}
+
+/// Whom the reactor has to tell that something may have changed.
+pub(crate) enum Ready {
+    End(WireIndex, End),
+    Listener(SocketAddr),
+}
+
+pub(crate) struct State {
+    began: Instant,
+    buffers: Buffers,
+    spurious: u64,
+    faults: Vec<Fault>,
+    pub(crate) wires: Vec<Wire>,
+    pub(crate) listeners: BTreeMap<SocketAddr, Backlog>,
+    timers: BTreeMap<(Duration, u64), Due>,
+    timers_made: u64,
+    /// How many of them the reactor knows.
+    pub(crate) timers_seen: u64,
+    ready: Vec<Ready>,
+    /// Wakes the reactor.
+    pub(crate) driver: Option<Waker>,
+    drain: Option<Arc<dyn Fn() + Send + Sync>>,
+    must_drain: bool,
+    pub(crate) is_cancelled: bool,
+    operations: u64,
+    operations_of_all: u64,
+    pub(crate) trace: Trace,
+    pub(crate) broken: Vec<String>,
+}
+
+impl SimNet {
+    /// A network without connections, on which `plan`'s faults strike. Within a runtime with a paused clock.
+    pub fn new(plan: &Plan) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            began: Instant::now(),
+            buffers: plan.buffers,
+            spurious: plan.spurious,
+            faults: plan.faults.clone(),
+            wires: Vec::new(),
+            listeners: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            timers_made: 0,
+            timers_seen: 0,
+            ready: Vec::new(),
+            driver: None,
+            drain: None,
+            must_drain: false,
+            is_cancelled: false,
+            operations: 0,
+            operations_of_all: 0,
+            trace: Trace::default(),
+            broken: Vec::new(),
+        })))
+    }
+
+    /// Looks at the state, and then does what must not be done under its lock.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = look(&mut state);
+        let has_news = !state.ready.is_empty() || state.timers_made != state.timers_seen || state.is_cancelled;
+        let waker = if has_news { state.driver.take() } else { None };
+        let drain = if mem::take(&mut state.must_drain) { state.drain.clone() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if let Some(drain) = drain {
+            drain();
+        }
+        value
+    }
+
+    /// What a planned drain calls.
+    pub fn on_drain(&self, drain: impl Fn() + Send + Sync + 'static) {
+        self.with(|state| state.drain = Some(Arc::new(drain)));
+    }
+
+    /// Writes a line into the trace.
+    pub fn note(&self, text: impl Into<String>) {
+        self.with(|state| state.tell(What::Note(text.into())));
+    }
+
+    /// Notes that something is as it must never be; the run has failed.
+    pub fn broken(&self, text: impl Into<String>) {
+        self.with(|state| {
+            let text = text.into();
+            state.tell(What::Note(format!("BROKEN: {text}")));
+            state.broken.push(text);
+        });
+    }
+
+    /// How many sockets of what is tested are open.
+    pub fn open_sockets(&self) -> usize {
+        self.with(|state| state.wires.iter().filter(|wire| wire.tcp.is_held(wire.ours)).count())
+    }
+}
+
+impl State {
+    pub(crate) fn now(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.began)
+    }
+
+    pub(crate) fn tell(&mut self, what: What) {
+        let at = self.now();
+        self.trace.entries.push(Entry { at, what });
+    }
+
+    // Connections.
+
+    /// The handshake of a connection from `opener` to `acceptor` is over.
+    pub(crate) fn establish(&mut self, opener: SocketAddr, acceptor: SocketAddr, ours: End) -> WireIndex {
+        let is_upstream = ours == End::Opener;
+        let before = self.wires.iter().filter(|wire| wire.name.is_upstream == is_upstream).count();
+        let number = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        let name = WireName { is_upstream, number };
+        let path = || Path { delivered: 0, hold: Hold::Open, drips: None };
+        let index = self.wires.len();
+        self.wires.push(Wire {
+            tcp: Tcp::new(self.buffers),
+            addresses: [opener, acceptor],
+            ours,
+            name,
+            paths: [path(), path()],
+            io: [Io::default(), Io::default()],
+        });
+        self.trace.wires.push(WireLog::new(name));
+        self.tell(What::Established(index));
+        // A runtime learns that a socket can be written to when its reactor has looked.
+        self.queue(index, End::Opener);
+        self.queue(index, End::Acceptor);
+        self.flow(index);
+        index
+    }
+
+    // Readiness.
+
+    /// The reactor is to look at an end.
+    pub(crate) fn queue(&mut self, wire: WireIndex, end: End) {
+        let io = self.wires[wire].io(end);
+        if !mem::replace(&mut io.is_queued, true) {
+            self.ready.push(Ready::End(wire, end));
+        }
+    }
+
+    pub(crate) fn queue_listener(&mut self, address: SocketAddr) {
+        if let Some(backlog) = self.listeners.get_mut(&address)
+            && !mem::replace(&mut backlog.is_queued, true)
+        {
+            self.ready.push(Ready::Listener(address));
+        }
+    }
+
+    /// Says what changed since it was asked last, and takes those who wait for it.
+    pub(crate) fn take_ready(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for ready in mem::take(&mut self.ready) {
+            match ready {
+                Ready::End(index, end) => {
+                    let wire = &mut self.wires[index];
+                    // A script whose socket a fault has closed is told so by its next call.
+                    let is_closed = !wire.tcp.is_held(end);
+                    let is_readable = is_closed || wire.tcp.is_readable(end);
+                    let is_writable = is_closed || wire.tcp.is_writable(end);
+                    let io = wire.io(end);
+                    io.is_queued = false;
+                    if is_readable {
+                        io.is_readable = true;
+                        wakers.extend(io.reader.take());
+                    }
+                    if is_writable {
+                        io.is_writable = true;
+                        wakers.extend(io.writer.take());
+                    }
+                }
+                Ready::Listener(address) => {
+                    if let Some(backlog) = self.listeners.get_mut(&address) {
+                        backlog.is_queued = false;
+                        backlog.is_ready = true;
+                        wakers.extend(backlog.acceptor.take());
+                    }
+                }
+            }
+        }
+        wakers
+    }
+
+    // Operations of applications.
+
+    /// Counts an operation; says whether it has to be tried again although nothing stands in its way.
+    pub(crate) fn begin(&mut self, whose: Whose) -> bool {
+        self.operations_of_all += 1;
+        if self.operations_of_all == MAX_OPERATIONS {
+            self.broken.push("a loop without progress: too many operations on sockets".to_owned());
+            self.is_cancelled = true;
+        }
+        if whose == Whose::Peers {
+            return false;
+        }
+        self.operations += 1;
+        let number = self.operations;
+        while let Some(place) = self.faults.iter().position(|fault| fault.trigger == Trigger::Operation(number)) {
+            let fault = self.faults.remove(place);
+            self.tell(What::Fault(fault));
+            match fault.action {
+                Action::Drain => self.start_drain(),
+                Action::Cancel => self.is_cancelled = true,
+                // A point between polls says nothing about a connection.
+                _ => {}
+            }
+        }
+        self.spurious != 0 && number.is_multiple_of(self.spurious)
+    }
+
+    /// Operations on sockets of what is tested, so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    fn start_drain(&mut self) {
+        self.tell(What::DrainStarted);
+        self.must_drain = true;
+    }
+
+    pub(crate) fn read(&mut self, wire: WireIndex, end: End, into: &mut [u8]) -> Result<usize, Errno> {
+        let read = self.wires[wire].tcp.read(end, into);
+        if read.is_ok_and(|len| len > 0) {
+            self.flow(wire);
+        }
+        read
+    }
+
+    pub(crate) fn write(&mut self, wire: WireIndex, end: End, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let whose = self.wires[wire].whose(end);
+        if whose == Whose::Ours {
+            self.tell(What::Offered(wire, parts.iter().map(|part| part.len()).sum()));
+        }
+        let written = self.wires[wire].tcp.write(end, parts);
+        if let Ok(len) = written {
+            let log = self.trace.wires[wire].bytes_mut(whose.writes());
+            log.extend(parts.iter().flat_map(|part| part.iter()).take(len));
+            self.tell(What::Wrote(wire, whose, len));
+            self.flow(wire);
+        }
+        written
+    }
+
+    pub(crate) fn shutdown(&mut self, wire: WireIndex, end: End) -> Result<(), Errno> {
+        self.wires[wire].tcp.shutdown(end)?;
+        let whose = self.wires[wire].whose(end);
+        self.tell(What::ShutDown(wire, whose));
+        self.flow(wire);
+        Ok(())
+    }
+
+    pub(crate) fn close(&mut self, wire: WireIndex, end: End) {
+        if self.wires[wire].tcp.is_held(end) {
+            let farewell = self.wires[wire].tcp.close(end);
+            self.closed(wire, end, farewell);
+        }
+    }
+
+    pub(crate) fn closed(&mut self, wire: WireIndex, end: End, farewell: Farewell) {
+        let whose = self.wires[wire].whose(end);
+        self.tell(What::Closed(wire, whose, farewell));
+        // Whoever still waits there is told that the descriptor is gone.
+        self.queue(wire, end);
+        self.flow(wire);
+    }
+
+    // The network.
+
+    /// Lets everything travel that can, and strikes where a fault waits.
+    fn flow(&mut self, wire: WireIndex) {
+        while self.flow_one(wire, Way::In) | self.flow_one(wire, Way::Out) {}
+    }
+
+    fn is_held(&self, wire: WireIndex, way: Way) -> bool {
+        !matches!(self.wires[wire].paths[way as usize].hold, Hold::Open)
+    }
+
+    /// One step in one direction; whether there was one.
+    fn flow_one(&mut self, index: WireIndex, way: Way) -> bool {
+        if self.is_held(index, way) || self.strike(index, way) {
+            return !self.is_held(index, way);
+        }
+        let wire = &self.wires[index];
+        let path = &wire.paths[way as usize];
+        let from = wire.sender(way);
+        let until_fault = self.faults.iter().filter_map(|fault| match fault.trigger {
+            Trigger::Bytes { wire: name, way: its, offset } if name == wire.name && its == way => {
+                offset.checked_sub(path.delivered)
+            }
+            _ => None,
+        });
+        let until_drip = path.drips.map(|_| 1);
+        let len = until_fault.chain(until_drip).min().unwrap_or(usize::MAX).min(wire.tcp.deliverable(from));
+        if len > 0 {
+            self.deliver(index, way, len);
+        } else if wire.tcp.owes_fin(from) {
+            self.wires[index].tcp.deliver_fin(from);
+            self.tell(What::FinDelivered(index, way));
+        } else if wire.tcp.owes_rst(from) {
+            self.wires[index].tcp.deliver_rst(from);
+            self.tell(What::RstDelivered(index, way));
+        } else {
+            return false;
+        }
+        self.queue(index, End::Opener);
+        self.queue(index, End::Acceptor);
+        true
+    }
+
+    fn deliver(&mut self, index: WireIndex, way: Way, len: usize) {
+        let now = self.now();
+        let wire = &mut self.wires[index];
+        let from = wire.sender(way);
+        wire.tcp.deliver(from, len);
+        let path = &mut wire.paths[way as usize];
+        path.delivered += len;
+        if let Some(every) = path.drips {
+            path.hold = Hold::Dripping(now + every);
+            self.schedule(now + every, Due::Resume(index, way));
+        }
+        self.tell(What::Delivered(index, way, len));
+    }
+
+    /// Lets the faults happen that wait at this place; whether there was one.
+    fn strike(&mut self, index: WireIndex, way: Way) -> bool {
+        let wire = &self.wires[index];
+        let here = Trigger::Bytes { wire: wire.name, way, offset: wire.paths[way as usize].delivered };
+        let Some(place) = self.faults.iter().position(|fault| fault.trigger == here) else { return false };
+        let fault = self.faults.remove(place);
+        self.tell(What::Fault(fault));
+        let after = match fault.action {
+            Action::HalfClose(after) | Action::Fin(after) | Action::Rst(after) => Duration::from_millis(after),
+            _ => Duration::ZERO,
+        };
+        if after.is_zero() {
+            self.act(index, way, fault.action);
+        } else {
+            // Nothing more travels that way meanwhile: the peer acts with so many bytes behind it, and no more.
+            let at = self.now() + after;
+            self.wires[index].paths[way as usize].hold = Hold::Until(at);
+            self.schedule(at, Due::Act(index, way, fault.action));
+        }
+        true
+    }
+
+    fn act(&mut self, index: WireIndex, way: Way, action: Action) {
+        let now = self.now();
+        let wire = &mut self.wires[index];
+        let peer = wire.ours.other();
+        let path = &mut wire.paths[way as usize];
+        match action {
+            Action::Split(millis) => {
+                let at = now + Duration::from_millis(millis);
+                path.hold = Hold::Until(at);
+                self.schedule(at, Due::Resume(index, way));
+            }
+            Action::Drip(millis) => path.drips = Some(Duration::from_millis(millis.max(1))),
+            Action::Stall => {
+                path.hold = Hold::Forever;
+                let sender = wire.sender(way);
+                wire.tcp.fill_send_buffer(sender);
+            }
+            Action::HalfClose(_) | Action::Fin(_) | Action::Rst(_) => {
+                path.hold = Hold::Open;
+                if !wire.tcp.is_held(peer) {
+                    return;
+                }
+                if way == Way::In {
+                    // What did not travel was never written.
+                    wire.tcp.unwrite(peer);
+                }
+                match action {
+                    Action::HalfClose(_) => {
+                        // Fails only when the connection is over, and then there is nothing to shut.
+                        let _ = self.shutdown(index, peer);
+                    }
+                    Action::Fin(_) => {
+                        let farewell = wire.tcp.read_and_close(peer);
+                        self.closed(index, peer, farewell);
+                    }
+                    _ => {
+                        let farewell = wire.tcp.reset(peer);
+                        self.closed(index, peer, farewell);
+                    }
+                }
+            }
+            Action::Drain => self.start_drain(),
+            Action::Cancel => self.is_cancelled = true,
+        }
+    }
+
+    // Time.
+
+    fn schedule(&mut self, at: Duration, due: Due) {
+        self.timers_made += 1;
+        self.timers.insert((at, self.timers_made), due);
+    }
+
+    /// The moment of the next thing that is due.
+    pub(crate) fn next_due(&mut self) -> Option<Instant> {
+        self.timers_seen = self.timers_made;
+        self.timers.first_key_value().map(|((at, _), _)| self.began + *at)
+    }
+
+    /// Lets happen what is due.
+    pub(crate) fn run_due(&mut self) {
+        let now = self.now();
+        while let Some(entry) = self.timers.first_entry()
+            && entry.key().0 <= now
+        {
+            match entry.remove() {
+                Due::Resume(index, way) => {
+                    let hold = &mut self.wires[index].paths[way as usize].hold;
+                    if matches!(hold, Hold::Until(at) | Hold::Dripping(at) if *at <= now) {
+                        *hold = Hold::Open;
+                    }
+                    self.flow(index);
+                }
+                Due::Act(index, way, action) => {
+                    self.act(index, way, action);
+                    self.flow(index);
+                }
+            }
+        }
+    }
+}
