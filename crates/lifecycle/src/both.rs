@@ -18,7 +18,7 @@ pub struct Both<A, B>(pub A, pub B);
 macro_rules! pass_on {
     ($self:ident => $($to:expr),+) => {
         pass_on!(@methods $self [$($to),+]
-            opened(it: &Opened), moved(it: &Moved), closed(it: &Closed), refused(limit: &'static str),
+            opened(it: &Opened), moved(it: &Moved), closed(it: &Closed), refused(limit: &'static str), held_back(limit: &'static str),
             accept_failed(fault: IoFault), exchange_ended(end: &ExchangeEnd<'_>),
             connect_failed(address: Option<SocketAddr>, reason: CloseReason), parked(id: ConnectionId),
             reused(id: ConnectionId, parked_for: Duration), found_dead(id: ConnectionId, reason: CloseReason),

@@ -56,6 +56,10 @@ pub enum CloseReason {
     UnaskedBytes,
     /// The connection had carried as many requests as one may.
     MaxRequests,
+    /// The connection had lived for as long as one may, and its last exchange said so.
+    MaxAge,
+    /// It was idle, and others needed its place: descriptors or connections had run out.
+    Shed,
     /// A drain ended it when it had nothing left to do.
     Drained,
     /// A drain's grace was over while it was busy.
@@ -103,6 +107,7 @@ impl CloseReason {
                 Timer::FirstByte => "timeout-first-byte",
                 Timer::HeadRead => "timeout-head",
                 Timer::BodyRead => "timeout-body",
+                Timer::BodyRate => "timeout-body-rate",
                 Timer::Write => "timeout-write",
                 Timer::Idle => "timeout-idle",
                 Timer::Connect => "timeout-connect",
@@ -115,6 +120,8 @@ impl CloseReason {
             Self::Truncated => "truncated",
             Self::UnaskedBytes => "unasked-bytes",
             Self::MaxRequests => "max-requests",
+            Self::MaxAge => "max-age",
+            Self::Shed => "shed",
             Self::Drained => "drained",
             Self::DrainForced => "drain-forced",
             Self::Evicted => "evicted",
@@ -146,6 +153,8 @@ impl CloseReason {
         match self {
             Self::Agreed
             | Self::MaxRequests
+            | Self::MaxAge
+            | Self::Shed
             | Self::Drained
             | Self::Evicted
             | Self::EarlyResponse

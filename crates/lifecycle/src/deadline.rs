@@ -11,6 +11,8 @@ pub enum Timer {
     HeadRead,
     /// Between two reads of a message body.
     BodyRead,
+    /// A message body's floor of bytes a second.
+    BodyRate,
     /// Between two writes, while bytes are owed.
     Write,
     /// Between two exchanges.
@@ -29,10 +31,11 @@ pub enum Timer {
 
 impl Timer {
     /// All timers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::FirstByte,
         Self::HeadRead,
         Self::BodyRead,
+        Self::BodyRate,
         Self::Write,
         Self::Idle,
         Self::Connect,
@@ -48,6 +51,7 @@ impl Timer {
             Self::FirstByte => "first-byte",
             Self::HeadRead => "head",
             Self::BodyRead => "body",
+            Self::BodyRate => "body-rate",
             Self::Write => "write",
             Self::Idle => "idle",
             Self::Connect => "connect",

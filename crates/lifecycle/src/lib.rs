@@ -4,13 +4,16 @@
 //! deadline is next, whether a request may be sent again, how far a drain has come. Time is an argument.
 
 pub mod both;
+pub mod byte_floor;
 pub mod close;
 pub mod deadline;
 pub mod drain;
 pub mod errno;
 pub mod keep_alive;
+pub mod limit;
 pub mod machine;
 pub mod observe;
+pub mod pace;
 pub mod phase;
 pub mod policy;
 pub mod retry;

@@ -168,8 +168,12 @@ pub trait Observer: Send + Sync {
     fn moved(&self, _: &Moved) {}
     /// A connection ended. Called exactly once for each that was opened.
     fn closed(&self, _: &Closed) {}
-    /// A connection was not admitted; it was never opened.
+    /// A connection or a request was turned away by the limit of this name: answered with 503, or closed. Told once for
+    /// each. A connection that is answered is also opened and closed; one that is closed at once never is.
     fn refused(&self, _limit: &'static str) {}
+    /// The limit of this name is reached while somebody waits: nothing is accepted until there is room, and clients wait
+    /// in the kernel's backlog. Told once each time that it begins.
+    fn held_back(&self, _limit: &'static str) {}
     /// `accept` failed.
     fn accept_failed(&self, _: IoFault) {}
     /// An exchange is over.
