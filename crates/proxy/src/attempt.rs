@@ -170,7 +170,14 @@ impl<C: Connect> Proxy<C> {
                 call.abandon(CloseReason::OtherSide);
                 Tried::Client(gone)
             }
-            Pumped::Origin(error) => Tried::Failed(Failure::Call(error, call.progress())),
+            Pumped::Origin(error) => {
+                let progress = call.progress();
+                // A rule that only a proxy knows is one that the connection's machine did not end it for.
+                if let CallError::Protocol(broken) = error {
+                    call.abandon(CloseReason::Protocol(broken.label()));
+                }
+                Tried::Failed(Failure::Call(error, progress))
+            }
         }
     }
 
