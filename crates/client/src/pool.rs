@@ -139,6 +139,13 @@ impl<C: Connect> Pool<C> {
         })
     }
 
+    /// Bytes of memory that the buffers of parked connections own: none, always.
+    pub fn parked_buffer_bytes(&self) -> usize {
+        self.shelves.with(|shelves| {
+            shelves.values().flat_map(|shelf| &shelf.parked).map(|parked| parked.leg.buffer_bytes()).sum()
+        })
+    }
+
     /// Closes parked connections that are dead or were parked for too long, again and again. Run it beside the pool, on
     /// the same runtime; dropped, nothing is lost.
     pub async fn sweep(&self) {

@@ -385,6 +385,11 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         }
     }
 
+    /// Bytes of memory that its buffers own, used or not.
+    pub fn buffer_bytes(&self) -> usize {
+        self.inbox.capacity() + self.outbox.capacity()
+    }
+
     /// Tells the observer where the connection stands.
     pub fn tell_moved(&self) {
         self.context.observer.moved(&Moved {
