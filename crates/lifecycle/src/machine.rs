@@ -48,8 +48,12 @@ pub trait Machine {
     /// What is to become of the connection.
     fn intent(&self) -> Intent;
 
-    /// Bytes have arrived, or the driver begins to wait for them: the peer's time counts from here.
+    /// The driver begins to wait for the peer's bytes: its time counts from here.
     fn progressed(&mut self, now: Time);
+
+    /// So many bytes have arrived; `was_awaited` says whether the driver waited for them, and not only found them when it
+    /// came to read.
+    fn received(&mut self, len: usize, was_awaited: bool, now: Time);
 
     /// A deadline has passed: this machine's own, or the driver's for writing.
     fn expired(&mut self, timer: Timer);

@@ -182,6 +182,11 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         !self.inbox.is_empty()
     }
 
+    /// How many bytes are here that the machine has not taken.
+    pub fn unread_bytes(&self) -> u64 {
+        self.inbox.len() as u64
+    }
+
     /// Whether bytes are owed to the peer.
     pub fn has_unsent(&self) -> bool {
         !self.outbox.is_empty()
@@ -283,7 +288,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         self.has_ended = len == 0;
         self.last.note(if len == 0 { Happening::End } else { Happening::Read(saturated(len)) }, now);
         self.bytes_in += len as u64;
-        self.machine.progressed(now);
+        self.machine.received(len, self.is_waiting, now);
     }
 
     /// The driver stops waiting for the peer's bytes, because it could not pass them on. The peer's time stands still.

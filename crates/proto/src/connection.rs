@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use http::Method;
+use sheave_lifecycle::byte_floor::Allowance;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::machine::{Intent, Machine};
@@ -56,6 +57,10 @@ pub struct Connection<R: Role> {
     since: Time,
     /// When the peer last moved, or we began to wait for it.
     progress: Time,
+    /// What is left of the time for which the body that comes in may be too slow.
+    allowance: Option<Allowance>,
+    /// From when on the next response is the last.
+    retires_at: Option<Time>,
     peer_has_ended: bool,
     is_draining: bool,
     end: Option<(Intent, Phase)>,
@@ -128,6 +133,7 @@ impl<R: Role> Connection<R> {
     /// A connection on which nothing has happened.
     pub fn new(config: Arc<ConnectionConfig>, now: Time) -> Self {
         Self {
+            retires_at: config.retires_at(now),
             config,
             state: State::START,
             reader: R::Reader::default(),
@@ -137,6 +143,7 @@ impl<R: Role> Connection<R> {
             exchanges: 0,
             since: now,
             progress: now,
+            allowance: None,
             peer_has_ended: false,
             is_draining: false,
             end: None,
@@ -226,6 +233,10 @@ impl<R: Role> Connection<R> {
         self.is_draining || self.exchanges >= self.config.max_requests
     }
 
+    fn is_old(&self, now: Time) -> bool {
+        self.retires_at.is_some_and(|at| at <= now)
+    }
+
     fn persists(&self) -> bool {
         self.state.persistence == Persistence::KeepAlive
     }
@@ -236,6 +247,7 @@ impl<R: Role> Connection<R> {
             self.since = now;
             self.body_in = None;
             self.body_out = None;
+            self.allowance = None;
             if self.peer_has_ended {
                 self.stride(Step::CloseAgreed);
             }
@@ -246,6 +258,8 @@ impl<R: Role> Connection<R> {
                 CloseReason::PeerClosed
             } else if self.exchanges >= self.config.max_requests {
                 CloseReason::MaxRequests
+            } else if R::RETIRES && self.is_old(now) && !self.exchange.peer_said_close {
+                CloseReason::MaxAge
             } else {
                 CloseReason::Agreed
             };
@@ -301,7 +315,14 @@ impl<R: Role> Machine for Connection<R> {
             _ if !is_waiting => return None,
             _ => match R::awaits(self.state)? {
                 Timer::Response => (self.since, timeouts.response, Timer::Response),
-                timer => (self.progress, timeouts.body, timer),
+                timer => {
+                    let stops = Deadline { at: self.progress.after(timeouts.body), timer };
+                    let drips = self.allowance.map(|allowance| Deadline {
+                        at: self.progress.after(allowance.left()),
+                        timer: Timer::BodyRate,
+                    });
+                    return Deadline::earlier(Some(stops), drips);
+                }
             },
         };
         Some(Deadline { at: since.after(timeout), timer })
@@ -312,6 +333,14 @@ impl<R: Role> Machine for Connection<R> {
     }
 
     fn progressed(&mut self, now: Time) {
+        self.progress = now;
+    }
+
+    fn received(&mut self, len: usize, was_awaited: bool, now: Time) {
+        if let Some(allowance) = self.allowance {
+            let left = if was_awaited { allowance.spend(now.since(self.progress)) } else { allowance };
+            self.allowance = self.config.timeouts.body_floor().map(|floor| left.earn(len, &floor));
+        }
         self.progress = now;
     }
 

@@ -19,6 +19,8 @@ pub trait Role: private::Sealed + Debug + Sized + 'static {
     type Reader: Default + Debug;
     /// The heads that come in.
     type Head: Debug;
+    /// Whether its connections are held to an age.
+    const RETIRES: bool;
 
     /// Where a connection stands.
     fn phase(state: State, exchanges: u64) -> Phase;
@@ -51,6 +53,7 @@ pub struct Client;
 impl Role for Server {
     type Reader = RequestReader;
     type Head = RequestHead;
+    const RETIRES: bool = true;
 
     fn phase(state: State, exchanges: u64) -> Phase {
         match (state.request, state.response) {
@@ -101,6 +104,8 @@ impl Role for Server {
 impl Role for Client {
     type Reader = ResponseReader;
     type Head = ResponseHead;
+    /// Whoever keeps connections to be used again knows their age better.
+    const RETIRES: bool = false;
 
     fn phase(state: State, exchanges: u64) -> Phase {
         match (state.request, state.response) {

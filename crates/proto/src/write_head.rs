@@ -23,6 +23,9 @@ pub enum ConnectionField {
     Close,
     /// `keep-alive`, for a peer of HTTP/1.0. In a response to anyone else it is left out: there it is the default.
     KeepAlive,
+    /// `keep-alive`, and how many seconds an idle connection stays open at least: `Keep-Alive: timeout=`. For a peer of any
+    /// version, in a response.
+    KeepAliveFor(u32),
     /// `upgrade`. The Upgrade lines of the fields are sent; with any other value they are left out, but in a 426, which
     /// must have them (RFC 9110 §15.5.22).
     Upgrade,
@@ -73,7 +76,7 @@ pub fn write_request_head(
         out,
         &[
             (connection == ConnectionField::Close, b"close"),
-            (connection == ConnectionField::KeepAlive, b"keep-alive"),
+            (matches!(connection, ConnectionField::KeepAlive | ConnectionField::KeepAliveFor(_)), b"keep-alive"),
             (upgrade, b"upgrade"),
             // RFC 9110 §10.1.4: a sender of TE names it in Connection.
             (has_te, b"TE"),
@@ -125,8 +128,21 @@ pub fn write_response_head(
     write_fields(out, fields, upgrade);
     write_framing(out, declared);
     let close = connection == ConnectionField::Close || effective == BodyLength::UntilClose;
+    let promise = match connection {
+        ConnectionField::KeepAliveFor(seconds) if !close => Some(seconds),
+        _ => None,
+    };
     let keep_alive = connection == ConnectionField::KeepAlive && peer < Version::Http11 && !close;
-    write_connection(out, &[(close, b"close"), (keep_alive, b"keep-alive"), (upgrade, b"upgrade")]);
+    write_connection(
+        out,
+        &[(close, b"close"), (keep_alive || promise.is_some(), b"keep-alive"), (upgrade, b"upgrade")],
+    );
+    if let Some(seconds) = promise {
+        // RFC 9112 Appendix C.2.2 names the field; its parameters are RFC 2068's, and what clients read.
+        out.extend_from_slice(b"Keep-Alive: timeout=");
+        out.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     out.extend_from_slice(b"\r\n");
     Ok(effective)
 }
@@ -203,7 +219,7 @@ fn write_connection(out: &mut BytesMut, options: &[(bool, &[u8])]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ConnectionField::{Close, KeepAlive, Omit, Upgrade};
+    use ConnectionField::{Close, KeepAlive, KeepAliveFor, Omit, Upgrade};
 
     type Lines<'a> = &'a [(&'a str, &'a str)];
 
@@ -322,6 +338,8 @@ mod tests {
         }
     }
 
+    const PROMISE: &str = "Connection: keep-alive\r\nKeep-Alive: timeout=67\r\n";
+
     #[test]
     fn responses() {
         use BodyLength::{Chunked, Known, None, UntilClose};
@@ -338,6 +356,10 @@ mod tests {
             (200, &get, Http11, Known(5), KeepAlive, "Content-Length: 5\r\n", Known(5)),
             (200, &get, Http10, Known(5), KeepAlive, "Content-Length: 5\r\nConnection: keep-alive\r\n", Known(5)),
             (200, &get, Http10, Known(5), Omit, "Content-Length: 5\r\n", Known(5)),
+            // A promise is for everybody, but not beside `close`.
+            (200, &get, Http11, Known(5), KeepAliveFor(67), &format!("Content-Length: 5\r\n{PROMISE}"), Known(5)),
+            (200, &get, Http10, Known(5), KeepAliveFor(67), &format!("Content-Length: 5\r\n{PROMISE}"), Known(5)),
+            (200, &get, Http10, Chunked, KeepAliveFor(67), "Connection: close\r\n", UntilClose),
             // No chunks to HTTP/1.0; and what ends with the connection says so.
             (200, &get, Http10, Chunked, KeepAlive, "Connection: close\r\n", UntilClose),
             (200, &get, Http11, UntilClose, Omit, "Connection: close\r\n", UntilClose),

@@ -1,16 +1,18 @@
 //! A connection of either role, driven by bytes: what it understands, says and intends, whole or byte by byte.
 
 use std::fmt::Write;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{Method, StatusCode};
+use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::phase::Phase;
 use sheave_lifecycle::time::Time;
-use sheave_proto::config::ConnectionConfig;
+use sheave_proto::config::{ConnectionConfig, Timeouts};
 use sheave_proto::connection::{Connection, Event};
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
@@ -316,7 +318,7 @@ fn framing_fits_the_peer() {
         let mut out = BytesMut::new();
         server.send_head(&ResponseHead::new(StatusCode::OK), body, &mut out, NOW).expect("an answer is owed");
         assert!(String::from_utf8_lossy(&out).contains(line), "{version} {body:?}: {out:?}");
-        server.truncate(sheave_lifecycle::close::CloseReason::OtherSide);
+        server.truncate(CloseReason::OtherSide);
         // RFC 9112 §8: where only the close ends a body, a plain one would make it look whole.
         assert_eq!(matches!(server.intent(), Intent::Abort(_)), !is_visible, "{version} {body:?}");
     }
@@ -337,4 +339,112 @@ fn the_last_request_of_a_connection_says_so() {
     }
     assert_eq!(closes, [false, true]);
     assert_eq!(server.intent().reason().map(|reason| reason.label()), Some("max-requests"));
+}
+
+/// A connection with a request in hand whose body is still to come.
+fn uploading(config: ConnectionConfig) -> Connection<Server> {
+    let mut server = Connection::<Server>::new(Arc::new(config), NOW);
+    let mut head = &b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"[..];
+    assert!(server.receive(&mut head, NOW).is_ok());
+    server
+}
+
+#[test]
+fn a_body_that_drips_and_one_that_stops_meet_different_deadlines() {
+    let timeouts =
+        Timeouts { body: Duration::from_secs(30), min_body_rate: NonZeroU64::new(100), ..Timeouts::default() };
+    let config = ConnectionConfig { timeouts, ..ConnectionConfig::default() };
+    // bytes, after how many seconds of waiting each, which timer ends it, after how many seconds
+    for (len, pause, end) in [
+        (0, None, Some((Timer::BodyRead, 30))),
+        (10, Some(1), Some((Timer::BodyRate, 66))),
+        (1, Some(29), Some((Timer::BodyRate, 60))),
+        (10_000, Some(29), None),
+        (100, Some(1), None),
+    ] {
+        let mut server = uploading(config);
+        let mut now = NOW;
+        server.progressed(now);
+        let mut ended = None;
+        for _ in 0..1000 {
+            let due = server.deadline(true).expect("a body is owed");
+            let next = pause.map(|pause| now.after(Duration::from_secs(pause)));
+            if next.is_none_or(|next| due.at <= next) {
+                ended = Some((due.timer, due.at.since(NOW).as_secs()));
+                break;
+            }
+            now = next.expect("there is one");
+            server.received(len, true, now);
+        }
+        assert_eq!(ended, end, "{len} bytes every {pause:?} s");
+        if let Some((timer, _)) = ended {
+            server.expired(timer);
+            server.give_up_request();
+            assert!(server.can_answer(), "408 is owed");
+            assert!(matches!(server.intent(), Intent::Linger(CloseReason::TimedOut(it)) if it == timer));
+        }
+    }
+}
+
+#[test]
+fn time_in_which_nobody_reads_costs_a_slow_sender_nothing() {
+    let timeouts = Timeouts { min_body_rate: NonZeroU64::new(100), ..Timeouts::default() };
+    let mut server = uploading(ConnectionConfig { timeouts, ..ConnectionConfig::default() });
+    let mut now = NOW;
+    for _ in 0..100 {
+        now = now.after(Duration::from_secs(3600));
+        server.received(1, false, now);
+        server.progressed(now);
+    }
+    let due = server.deadline(true).expect("a body is owed");
+    assert_eq!((due.timer, due.at), (Timer::BodyRead, now.after(timeouts.body)));
+    let off = Timeouts { min_body_rate: None, ..timeouts };
+    let mut server = uploading(ConnectionConfig { timeouts: off, ..ConnectionConfig::default() });
+    for _ in 0..100 {
+        now = now.after(Duration::from_secs(29));
+        server.received(1, true, now);
+        assert_eq!(server.deadline(true).map(|due| due.timer), Some(Timer::BodyRead));
+    }
+}
+
+/// Asks and answers once: the response's head.
+fn ask(server: &mut Connection<Server>, version: &str, now: Time) -> String {
+    let request = format!("GET / HTTP/{version}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+    assert!(server.receive(&mut request.as_bytes(), now).is_ok());
+    let mut out = BytesMut::new();
+    server.send_head(&ResponseHead::new(StatusCode::OK), BodyLength::Known(0), &mut out, now).expect("is owed");
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[test]
+fn an_old_connection_ends_with_its_next_response_and_is_not_cut_off_before() {
+    let config = ConnectionConfig { max_age: Some(Duration::from_secs(100)), ..ConnectionConfig::default() };
+    let at = |seconds| NOW.after(Duration::from_secs(seconds));
+    let mut server = Connection::<Server>::new(Arc::new(config), NOW);
+    assert!(!ask(&mut server, "1.1", at(89)).contains("close"));
+    let idle = server.deadline(true).expect("idle");
+    assert_eq!(
+        (idle.timer, idle.at),
+        (Timer::Idle, at(89).after(config.timeouts.idle)),
+        "age closes nothing by itself"
+    );
+    assert!(ask(&mut server, "1.1", at(101)).contains("Connection: close\r\n"));
+    assert_eq!(server.intent().reason(), Some(CloseReason::MaxAge));
+}
+
+#[test]
+fn a_promise_is_made_by_every_response_but_the_last_and_counts_from_its_end() {
+    let config = ConnectionConfig { announces_keep_alive: true, max_requests: 3, ..ConnectionConfig::default() };
+    let at = |seconds| NOW.after(Duration::from_secs(seconds));
+    let mut server = Connection::<Server>::new(Arc::new(config), NOW);
+    assert_eq!(server.promised_until(), None, "nothing was said yet");
+    for (seconds, version) in [(1, "1.1"), (2, "1.0")] {
+        let head = ask(&mut server, version, at(seconds));
+        assert!(head.contains("Connection: keep-alive\r\nKeep-Alive: timeout=67\r\n"), "{head}");
+        assert_eq!(server.promised_until(), Some(at(seconds + 67)));
+        assert!(server.deadline(true).is_some_and(|idle| idle.at > at(seconds + 67)), "and it is kept");
+    }
+    let last = ask(&mut server, "1.1", at(3));
+    assert!(last.contains("Connection: close\r\n") && !last.contains("eep-"), "{last}");
+    assert_eq!(server.promised_until(), None);
 }

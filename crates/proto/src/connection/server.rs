@@ -1,5 +1,7 @@
 //! The server's role: requests come in, responses go out.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use http::{Method, StatusCode};
 use sheave_lifecycle::close::CloseReason;
@@ -93,6 +95,10 @@ impl Connection<Server> {
             self.exchange.expectation = Expectation::Awaited;
         }
         self.body_in = Some(reader);
+        self.allowance = match has_body(length) {
+            true => self.config.timeouts.body_floor().map(|floor| floor.begin()),
+            false => None,
+        };
         self.stride(Step::RequestHead { has_body: has_body(length) });
         // What follows a CONNECT is the tunnel's; without a tunnel it is nobody's, and never a request. RFC 9110 §9.3.6
         if says_close || *head.method() == Method::CONNECT {
@@ -169,6 +175,13 @@ impl Connection<Server> {
         self.exchange.peer
     }
 
+    /// Until when the client was promised that the connection, which is idle, stays open; `None` where nothing was
+    /// promised, or the connection is not idle.
+    pub fn promised_until(&self) -> Option<Time> {
+        let seconds = self.config.promise().filter(|_| self.is_idle() && self.exchanges > 0)?;
+        Some(self.since.after(Duration::from_secs(seconds.into())))
+    }
+
     /// Writes a response's head. A 1xx may precede the final one; to a client of HTTP/1.0 it is left out.
     ///
     /// `body` says how the content is framed: `Chunked` becomes `UntilClose` for a client of HTTP/1.0, and `UntilClose`
@@ -206,11 +219,12 @@ impl Connection<Server> {
         // RFC 9110 §10.1.1: the client may or may not send the content that it announced; what follows is ambiguous.
         let is_ambiguous = self.exchange.expectation == Expectation::Awaited;
         let ends_by_close = has_content && body == BodyLength::UntilClose;
-        let stays = self.persists() && !self.is_last() && !is_ambiguous && !ends_by_close;
-        let connection = match (stays, peer) {
-            (false, _) => ConnectionField::Close,
-            (true, Version::Http10) => ConnectionField::KeepAlive,
-            (true, Version::Http11) => ConnectionField::Omit,
+        let stays = self.persists() && !self.is_last() && !self.is_old(now) && !is_ambiguous && !ends_by_close;
+        let connection = match (stays, peer, self.config.promise()) {
+            (false, ..) => ConnectionField::Close,
+            (true, _, Some(seconds)) => ConnectionField::KeepAliveFor(seconds),
+            (true, Version::Http10, None) => ConnectionField::KeepAlive,
+            (true, Version::Http11, None) => ConnectionField::Omit,
         };
         let length = write_response_head(out, head, method, peer, body, connection)?;
         if !stays {
