@@ -64,8 +64,12 @@ pub enum CloseReason {
     Drained,
     /// A drain's grace was over while it was busy.
     DrainForced,
-    /// The pool had no room to keep it, or had kept it for long enough.
+    /// The pool had no room to keep it.
     Evicted,
+    /// The pool ended it while it was parked, before its origin would: it was as old as what was learned of the origin's
+    /// keep-alive time allows, the origin had said that it takes no more requests on it, or its address is the origin's no
+    /// longer.
+    Retired,
     /// It was refused on arrival; the label names the limit.
     Refused(&'static str),
     /// An answer went out before the request had been read, so its rest was given up.
@@ -125,6 +129,7 @@ impl CloseReason {
             Self::Drained => "drained",
             Self::DrainForced => "drain-forced",
             Self::Evicted => "evicted",
+            Self::Retired => "retired",
             Self::Refused(_) => "refused",
             Self::EarlyResponse => "early-response",
             Self::OtherSide => "other-side",
@@ -157,6 +162,7 @@ impl CloseReason {
             | Self::Shed
             | Self::Drained
             | Self::Evicted
+            | Self::Retired
             | Self::EarlyResponse
             | Self::OtherSide
             | Self::Cancelled => Severity::Benign,

@@ -90,6 +90,8 @@ impl Sent {
 /// How far an attempt had come when it failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
+    /// There was no connection to be had: as many exist as may, and none came free.
+    Queued,
     /// The connection was not established.
     Connecting,
     /// The connection stood; no byte of the request was given to the kernel.
@@ -106,7 +108,7 @@ impl Progress {
     /// Whether an origin may have acted on the request.
     pub const fn sent(self) -> Sent {
         match self {
-            Self::Connecting | Self::Connected | Self::FoundClosed => Sent::No,
+            Self::Queued | Self::Connecting | Self::Connected | Self::FoundClosed => Sent::No,
             Self::Written => Sent::Maybe,
             Self::Answered => Sent::Yes,
         }
@@ -163,7 +165,7 @@ pub enum Verdict {
 pub const fn judge(attempt: &Attempt, policy: &RetryPolicy, has_budget: bool) -> Verdict {
     let evidence = match attempt.progress {
         Progress::Connecting => Evidence::ConnectFailed,
-        Progress::Connected => Evidence::NotWritten,
+        Progress::Queued | Progress::Connected => Evidence::NotWritten,
         Progress::FoundClosed => Evidence::ClosedBeforeWrite,
         Progress::Written if attempt.is_idempotent => Evidence::Idempotent,
         Progress::Written if attempt.has_idempotency_key => Evidence::IdempotencyKey,
@@ -224,9 +226,10 @@ mod tests {
 
     #[test]
     fn judges_by_evidence_alone() {
-        use Progress::{Answered, Connected, Connecting, FoundClosed, Written};
+        use Progress::{Answered, Connected, Connecting, FoundClosed, Queued, Written};
         let table = [
             // progress, idempotent, key, verdict
+            (Queued, false, false, Verdict::Retry(Evidence::NotWritten)),
             (Connecting, false, false, Verdict::Retry(Evidence::ConnectFailed)),
             (Connected, false, false, Verdict::Retry(Evidence::NotWritten)),
             (FoundClosed, false, false, Verdict::Retry(Evidence::ClosedBeforeWrite)),
