@@ -12,6 +12,7 @@ mod grammar;
 pub mod head;
 mod header_map;
 pub mod hop;
+pub mod keep_alive;
 pub mod known;
 pub mod limits;
 mod lines;
