@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::close::CloseReason;
 use crate::time::Time;
 
 /// How long each phase of a drain may take.
@@ -16,12 +17,37 @@ pub struct DrainPlan {
     pub quiet: Duration,
     /// How long exchanges that are under way may take before they are reset. Default: 30 s.
     pub grace: Duration,
+    /// Who serves the connections that nobody has accepted yet. Default: we do.
+    pub backlog: Backlog,
 }
 
 impl Default for DrainPlan {
     fn default() -> Self {
-        Self { announce: Duration::ZERO, quiet: Duration::from_millis(200), grace: Duration::from_secs(30) }
+        Self {
+            announce: Duration::ZERO,
+            quiet: Duration::from_millis(200),
+            grace: Duration::from_secs(30),
+            backlog: Backlog::Ours,
+        }
     }
+}
+
+impl DrainPlan {
+    /// The plan for a drain whose listening sockets a successor accepts from already: there is nothing to announce, since
+    /// the address goes on being served, and the backlog is the successor's.
+    pub const fn handed_over(self) -> Self {
+        Self { announce: Duration::ZERO, backlog: Backlog::Others, ..self }
+    }
+}
+
+/// Who serves the connections that the kernel holds, and those whose handshake is under way, when a listener ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Backlog {
+    /// We do: nobody listens after us. New handshakes are refused, those under way are finished, the backlog is emptied.
+    Ours,
+    /// Somebody else does, who listens on the same socket: a successor, or whoever activated us and will start another.
+    /// The socket is left as it is; to refuse on it would deafen them.
+    Others,
 }
 
 /// The phases of a drain, in order.
@@ -62,6 +88,16 @@ impl DrainClock {
         Self { plan, started: now }
     }
 
+    /// What it goes by.
+    pub const fn plan(&self) -> &DrainPlan {
+        &self.plan
+    }
+
+    /// When it began.
+    pub const fn started(&self) -> Time {
+        self.started
+    }
+
     /// The phase at `now`.
     pub fn phase(&self, now: Time) -> DrainPhase {
         if now < self.waiting_at() {
@@ -79,9 +115,12 @@ impl DrainClock {
     }
 
     /// Until when connections that had begun before the listener refused new ones are accepted: a client that was told
-    /// "connected" may not have been heard yet.
+    /// "connected" may not have been heard yet. Where the backlog is others', until the listener refuses new ones.
     pub fn listening_until(&self) -> Time {
-        self.idle_until(self.started)
+        match self.plan.backlog {
+            Backlog::Ours => self.idle_until(self.started),
+            Backlog::Others => self.waiting_at(),
+        }
     }
 
     /// When what is left is reset: the grace begins once nothing new is accepted.
@@ -101,7 +140,7 @@ impl DrainClock {
 /// What became of the connections of a drain.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct DrainReport {
-    /// Connections that lived when the drain began, or were accepted during it.
+    /// Connections that lived when the drain began, or were accepted during it, and have ended.
     pub told: u64,
     /// Of these, ended by themselves or by agreement.
     pub finished: u64,
@@ -111,6 +150,77 @@ pub struct DrainReport {
     pub forced: u64,
     /// Exchanges that were cut off by that.
     pub lost: u64,
+}
+
+impl DrainReport {
+    /// Counts one connection.
+    pub const fn count(&mut self, fate: Fate) {
+        self.told += 1;
+        match fate {
+            Fate::Finished => self.finished += 1,
+            Fate::Waited => self.waited += 1,
+            Fate::Forced { is_lost } => {
+                self.forced += 1;
+                self.lost += is_lost as u64;
+            }
+        }
+    }
+
+    /// Adds another report, of other connections.
+    pub const fn add(&mut self, other: Self) {
+        self.told += other.told;
+        self.finished += other.finished;
+        self.waited += other.waited;
+        self.forced += other.forced;
+        self.lost += other.lost;
+    }
+}
+
+/// What became of one connection in a drain.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fate {
+    /// It ended by itself or by agreement.
+    Finished,
+    /// It was idle until its FIN.
+    Waited,
+    /// It was reset when the grace was over.
+    Forced {
+        /// An exchange was cut off by that.
+        is_lost: bool,
+    },
+}
+
+impl Fate {
+    /// The fate of a connection that ended for `reason`, with an exchange in flight if it `was_busy`.
+    pub const fn of(reason: CloseReason, was_busy: bool) -> Self {
+        match reason {
+            CloseReason::Drained if !was_busy => Self::Waited,
+            CloseReason::DrainForced => Self::Forced { is_lost: was_busy },
+            _ => Self::Finished,
+        }
+    }
+}
+
+/// When a connection's responses begin to say `Connection: close`, once a drain has begun.
+///
+/// With the first response, unless requests that had already arrived wait behind it (pipelined). RFC 9112 §9.6: whoever
+/// says `close` must not process what follows, so that only the last of them says it. Bounded: what arrives after the
+/// first question is not waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Farewell {
+    /// How far the peer's bytes reached when the drain was first noticed.
+    arrived: Option<u64>,
+}
+
+impl Farewell {
+    /// Whether the response whose head is about to be written is the last.
+    ///
+    /// `received` counts the connection's bytes, `unread` those of them that belong to no request that was begun;
+    /// `is_more_here` asks whether the kernel holds more. It is asked once at most.
+    pub fn is_due(&mut self, received: u64, unread: u64, is_more_here: impl FnOnce() -> bool) -> bool {
+        let arrived = *self.arrived.get_or_insert_with(|| received + u64::from(is_more_here()));
+        received.saturating_sub(unread) >= arrived
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +237,7 @@ mod tests {
             announce: Duration::from_millis(100),
             quiet: Duration::from_millis(50),
             grace: Duration::from_millis(1000),
+            ..DrainPlan::default()
         };
         let drain = DrainClock::start(plan, ms(10));
         for (now, phase) in [
@@ -138,8 +249,54 @@ mod tests {
         ] {
             assert_eq!(drain.phase(ms(now)), phase, "at {now} ms");
         }
+        assert_eq!(drain.listening_until(), ms(160), "a handshake may be under way");
+        let others = DrainClock::start(DrainPlan { backlog: Backlog::Others, ..plan }, ms(10));
+        assert_eq!(others.listening_until(), ms(110), "what is in the backlog is not ours");
         assert_eq!(drain.idle_until(ms(0)), ms(160), "idle before the drain: quiet from the end of the announcement");
         assert_eq!(drain.idle_until(ms(500)), ms(550), "fell idle during the drain: quiet from then");
         assert_eq!(drain.idle_until(ms(1100)), ms(1110), "never beyond the grace");
+    }
+
+    #[test]
+    fn a_successor_needs_no_announcement_and_keeps_the_backlog() {
+        let plan = DrainPlan { announce: Duration::from_secs(5), ..DrainPlan::default() };
+        assert_eq!(plan.handed_over(), DrainPlan { backlog: Backlog::Others, ..DrainPlan::default() });
+    }
+
+    #[test]
+    fn counts_each_connection_once_by_its_fate() {
+        let mut report = DrainReport::default();
+        for (reason, was_busy, fate) in [
+            (CloseReason::Drained, false, Fate::Waited),
+            (CloseReason::Drained, true, Fate::Finished),
+            (CloseReason::Agreed, false, Fate::Finished),
+            (CloseReason::PeerClosed, true, Fate::Finished),
+            (CloseReason::DrainForced, false, Fate::Forced { is_lost: false }),
+            (CloseReason::DrainForced, true, Fate::Forced { is_lost: true }),
+        ] {
+            assert_eq!(Fate::of(reason, was_busy), fate, "{reason} {was_busy}");
+            report.count(fate);
+        }
+        let counted = DrainReport { told: 6, finished: 3, waited: 1, forced: 2, lost: 1 };
+        assert_eq!(report, counted);
+        report.add(counted);
+        assert_eq!(report, DrainReport { told: 12, finished: 6, waited: 2, forced: 4, lost: 2 });
+    }
+
+    #[test]
+    fn close_is_said_when_what_had_arrived_is_answered() {
+        // Received, unread, whether the kernel holds more; due?
+        for (title, asked) in [
+            ("one request", &[(100, 0, false, true)][..]),
+            ("two were pipelined", &[(100, 50, false, false), (100, 0, false, true)]),
+            ("half a head waits behind", &[(60, 10, false, false), (100, 0, false, true)]),
+            ("the kernel holds another", &[(50, 0, true, false), (100, 0, true, true)]),
+            ("what comes later is not waited for", &[(100, 50, false, false), (900, 800, true, true)]),
+        ] {
+            let mut farewell = Farewell::default();
+            for (received, unread, is_more, due) in asked {
+                assert_eq!(farewell.is_due(*received, *unread, || *is_more), *due, "{title}");
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod close;
 pub mod deadline;
 pub mod drain;
 pub mod errno;
+pub mod handover;
 pub mod keep_alive;
 pub mod limit;
 pub mod machine;

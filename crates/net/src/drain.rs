@@ -1,10 +1,10 @@
-//! The drain as its connections hear of it: one flag to read, and a wake-up for those that sleep.
+//! The drain as its connections hear of it: one flag to read, a wake-up for those that sleep, and a count of their fates.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use sheave_lifecycle::drain::{DrainClock, DrainPlan};
+use sheave_lifecycle::drain::{DrainClock, DrainPlan, DrainReport, Fate};
 use sheave_lifecycle::time::Time;
 
 /// How urgent a drain is. Only ever rises.
@@ -27,6 +27,7 @@ pub struct Drain(Arc<Shared>);
 struct Shared {
     urgency: AtomicU8,
     clock: OnceLock<DrainClock>,
+    report: Mutex<DrainReport>,
     sleepers: Mutex<Sleepers>,
 }
 
@@ -76,6 +77,16 @@ impl Drain {
             Urgency::Planned => self.clock().map(|clock| clock.forcing_at()),
             Urgency::Forced => Some(Time::ZERO),
         }
+    }
+
+    /// Notes what became of one connection. For those that end once the drain has begun.
+    pub fn count(&self, fate: Fate) {
+        self.0.report.lock().unwrap_or_else(PoisonError::into_inner).count(fate);
+    }
+
+    /// What has become of connections so far.
+    pub fn report(&self) -> DrainReport {
+        *self.0.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A watch for one task.

@@ -21,14 +21,16 @@ pub struct Accepted<S> {
 /// Accepts connections.
 ///
 /// # How it ends
-/// Dropping a listener closes it, and the kernel resets whatever is in its backlog. A listener that is to lose nobody
-/// ends in four steps:
+/// Dropping a listener closes it, and the kernel resets whatever is in its backlog, unless somebody else listens on the
+/// same socket. A listener that is to lose nobody, and after which nobody listens, ends in four steps:
 ///
 /// 1. [`Self::refuse_new`], so that nobody new begins to connect.
 /// 2. [`Self::poll_accept`] for as long as a handshake takes: a client that was told "connected" may not have been heard
 ///    yet.
 /// 3. [`Self::accept_now`] until it gives `None`, which asks the kernel and not the runtime's memory of it.
 /// 4. Drop. Where several workers share a socket, it closes with the last of them.
+///
+/// Where somebody else listens on, the backlog is theirs: [`Self::leave_backlog`] until it gives `None`, then drop.
 pub trait Listener: Send {
     /// What is accepted.
     type Socket: Socket;
@@ -55,6 +57,17 @@ pub trait Listener: Send {
     /// # Errors
     /// What the kernel said; new connections go on being accepted, and the listener may end without this step.
     fn refuse_new(&mut self) -> Result<(), IoFault>;
+
+    /// Leaves the backlog to whoever else listens on the socket: from the first call on, nothing is taken from the kernel.
+    ///
+    /// Gives the next connection that had been taken before and waits here for its worker; `None` when there is none, as
+    /// is always so for a listener that keeps nothing.
+    ///
+    /// # Errors
+    /// As for [`Self::poll_accept`]; that connection is lost, and the next one may be asked for.
+    fn leave_backlog(&mut self) -> Result<Option<Accepted<Self::Socket>>, IoFault> {
+        Ok(None)
+    }
 
     /// Where it listens; absent for sockets that have no IP address.
     fn local_addr(&self) -> Option<SocketAddr>;

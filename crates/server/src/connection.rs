@@ -7,6 +7,7 @@ use std::task::Poll;
 use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::Timer;
+use sheave_lifecycle::drain::Farewell;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::MadeBy;
 use sheave_lifecycle::phase::{Phase, Side};
@@ -51,9 +52,12 @@ pub(crate) async fn serve<S: Socket, H: Handler<S>>(
     let mut leg = Leg::open(machine, accepted.socket, ends, shared.context.clone(), now);
     let mut alarm = Alarm::default();
     let mut watch = shared.drain.watch();
+    let mut farewell = Farewell::default();
     while leg.machine().intent() == Intent::Continue {
         match next_request(&mut leg, &mut alarm, &mut watch).await {
-            Next::Request(head) => exchange(&mut leg, head, &shared, &mut alarm, &mut watch).await,
+            Next::Request(head) => {
+                exchange(&mut leg, head, &shared, &mut alarm, &mut watch, &mut farewell).await;
+            }
             Next::Refused(answer) => refuse(&mut leg, &answer),
             Next::Over => break,
         }
@@ -68,6 +72,7 @@ async fn exchange<S: Socket, H: Handler<S>>(
     shared: &Shared<H>,
     alarm: &mut Alarm,
     watch: &mut DrainWatch,
+    farewell: &mut Farewell,
 ) {
     let clock = shared.context.clock;
     let began = clock.now();
@@ -77,6 +82,7 @@ async fn exchange<S: Socket, H: Handler<S>>(
         leg,
         alarm,
         drain: shared.drain.clone(),
+        farewell,
         head,
         record: Record::new(began, number),
         refusal: None,

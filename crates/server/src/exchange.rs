@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
+use sheave_lifecycle::drain::Farewell;
 use sheave_lifecycle::errno::IoFault;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::{ConnectionId, MadeBy, UpstreamPart};
@@ -17,7 +18,7 @@ use sheave_net::alarm::Alarm;
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
 use sheave_net::leg::{Leg, Received};
-use sheave_net::socket::Socket;
+use sheave_net::socket::{Liveness, Socket};
 use sheave_proto::batch::Batch;
 use sheave_proto::connection::Connection;
 use sheave_proto::date::imf_fixdate;
@@ -43,6 +44,7 @@ pub struct Exchange<'c, S: Socket> {
     pub(crate) leg: &'c mut ServerLeg<S>,
     pub(crate) alarm: &'c mut Alarm,
     pub(crate) drain: Drain,
+    pub(crate) farewell: &'c mut Farewell,
     pub(crate) head: RequestHead,
     pub(crate) record: Record,
     /// What is answered instead, where nothing else was.
@@ -256,7 +258,7 @@ impl<S: Socket> Exchange<'_, S> {
     /// [`HandlerError::Misuse`] when no response is owed, or the head contradicts itself.
     pub fn send_head(&mut self, head: &mut ResponseHead, body: BodyLength) -> Result<(), HandlerError> {
         let clock = self.clock();
-        if self.drain.is_draining() {
+        if self.drain.is_draining() && self.is_last_word() {
             self.leg.machine_mut().start_drain();
         }
         if !head.status().is_informational() && !head.fields().contains(Known::Date) {
@@ -269,6 +271,15 @@ impl<S: Socket> Exchange<'_, S> {
             self.record.status = head.status().as_u16();
         }
         Ok(())
+    }
+
+    /// Whether no request waits behind this one that had arrived before its client could know of the drain. What is left
+    /// of a request that is answered early is no request: then nothing behind it can be read.
+    fn is_last_word(&mut self) -> bool {
+        let (received, unread) = (self.leg.bytes_in(), self.leg.unread_bytes());
+        let socket = self.leg.socket();
+        !self.has_whole_request()
+            || self.farewell.is_due(received, unread, || unread == 0 && socket.probe() == Liveness::Unasked)
     }
 
     /// Writes body: what is owed, then `data`, then the end if `is_end`. What the client does not take at once is kept;

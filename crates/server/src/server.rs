@@ -1,12 +1,11 @@
 //! Accepts connections, serves each in a task of its own, and drains.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use sheave_lifecycle::close::CloseReason;
-use sheave_lifecycle::drain::{DrainPhase, DrainReport};
+use sheave_lifecycle::drain::{Backlog, DrainPhase, DrainReport, Fate};
 use sheave_lifecycle::observe::Observer;
 use sheave_lifecycle::time::Time;
 use sheave_net::accept_backoff::{AcceptBackoff, AcceptNext};
@@ -37,13 +36,11 @@ impl<H> Clone for Server<H> {
     }
 }
 
-/// The connections that live, and what became of those that ended in a drain.
+/// The connections that live.
 #[derive(Default)]
 struct Live {
     count: AtomicUsize,
     ended: Notify,
-    report: Mutex<DrainReport>,
-    exchanges_lost: AtomicU64,
 }
 
 impl<H> Server<H> {
@@ -73,7 +70,7 @@ impl<H> Server<H> {
     /// Serves what `listener` accepts, until a drain has ended every connection.
     ///
     /// Returns once the listener is closed and the last connection has ended; the report counts those that lived while
-    /// the server drained. With several listeners, each call returns the same, whole report.
+    /// the server drained, and is the drain's own ([`Drain::report`]): whole once every listener's call has returned.
     ///
     /// # Cancel safety
     /// Dropping it closes the listener with its backlog; connections go on in their own tasks.
@@ -96,8 +93,7 @@ impl<H> Server<H> {
             }
             ended.await;
         }
-        let report = self.live.report.lock().unwrap_or_else(PoisonError::into_inner);
-        DrainReport { lost: self.live.exchanges_lost.load(Ordering::Relaxed), ..*report }
+        self.shared.drain.report()
     }
 
     fn spawn<S: Socket + 'static>(&self, accepted: Accepted<S>)
@@ -109,7 +105,10 @@ impl<H> Server<H> {
         tokio::spawn(async move {
             let drain = shared.drain.clone();
             let (reason, phase) = serve(accepted, shared).await;
-            place.leave(drain.is_draining().then_some((reason, phase.is_busy())));
+            if drain.is_draining() {
+                drain.count(Fate::of(reason, phase.is_busy()));
+            }
+            drop(place);
         });
     }
 }
@@ -121,21 +120,6 @@ impl Place {
     fn take(live: Arc<Live>) -> Self {
         live.count.fetch_add(1, Ordering::Relaxed);
         Self(live)
-    }
-
-    /// The connection ended; in a drain, it says how, and whether an exchange was cut off.
-    fn leave(self, drained: Option<(CloseReason, bool)>) {
-        let Some((reason, was_busy)) = drained else { return };
-        let mut report = self.0.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.told += 1;
-        match reason {
-            CloseReason::Drained if !was_busy => report.waited += 1,
-            CloseReason::DrainForced => {
-                report.forced += 1;
-                self.0.exchanges_lost.fetch_add(u64::from(was_busy), Ordering::Relaxed);
-            }
-            _ => report.finished += 1,
-        }
     }
 }
 
@@ -194,6 +178,7 @@ impl Accepting {
             let accepted = match event {
                 Event::Woken => continue,
                 Event::Accepted(accepted) => accepted.map(Some),
+                Event::Closing if self.leaves_backlog(watch) => listener.leave_backlog(),
                 Event::Closing => listener.accept_now(),
             };
             match accepted {
@@ -219,6 +204,11 @@ impl Accepting {
         }
     }
 
+    /// Whether connections that nobody has accepted yet are somebody else's to serve.
+    fn leaves_backlog(&self, watch: &DrainWatch) -> bool {
+        watch.drain().clock().is_some_and(|drain| drain.plan().backlog == Backlog::Others)
+    }
+
     /// When the drain refuses new connections.
     fn door_closes_at(&self, watch: &DrainWatch) -> Option<Time> {
         if self.refuses { None } else { watch.drain().clock().map(|drain| drain.waiting_at()) }
@@ -242,8 +232,10 @@ impl Accepting {
         if !self.refuses {
             self.refuses = true;
             observer.drain_moved(DrainPhase::Waiting);
-            // Where the kernel cannot refuse, the backlog is emptied all the same.
-            let _ = listener.refuse_new();
+            if drain.plan().backlog == Backlog::Ours {
+                // Where the kernel cannot refuse, the backlog is emptied all the same.
+                let _ = listener.refuse_new();
+            }
         }
         Some(drain.listening_until())
     }

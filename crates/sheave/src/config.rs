@@ -39,7 +39,12 @@ pub(crate) fn server(timeouts: &ClientTimeouts, limits: &ClientLimits, drain: &D
         write_timeout: timeouts.write_timeout,
         linger: LingerPlan { timeout: timeouts.linger_timeout, ..LingerPlan::default() },
         exchange_timeout: timeouts.exchange_timeout.duration(),
-        drain: DrainPlan { announce: drain.drain_announce, quiet: drain.drain_quiet, grace: drain.drain_grace },
+        drain: DrainPlan {
+            announce: drain.drain_announce,
+            quiet: drain.drain_quiet,
+            grace: drain.drain_grace,
+            ..DrainPlan::default()
+        },
         ..ServerConfig::default()
     }
 }
@@ -242,7 +247,7 @@ mod tests {
         assert_eq!([waits.first_byte, waits.head, waits.body, waits.idle], [1, 2, 3, 4].map(seconds));
         assert_eq!([server.write_timeout, server.linger.timeout], [5, 11].map(seconds));
         assert_eq!(server.exchange_timeout, Some(seconds(10)));
-        let plan = DrainPlan { announce: seconds(12), quiet: seconds(13), grace: seconds(14) };
+        let plan = DrainPlan { announce: seconds(12), quiet: seconds(13), grace: seconds(14), ..DrainPlan::default() };
         assert_eq!(server.drain, plan);
         assert_eq!(server.connection.max_requests, 16);
         let limits = server.connection.limits;

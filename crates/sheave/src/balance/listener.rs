@@ -1,5 +1,6 @@
 //! Accepts from a socket that all workers share, and hands each connection to the worker that has the fewest.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -79,7 +80,7 @@ impl Place {
     pub(crate) fn listen(self) -> io::Result<BalancedListener> {
         let Self { door, socket, worker } = self;
         socket.set_nonblocking(true)?;
-        Ok(BalancedListener { door, socket: TcpListener::from_std(socket)?, worker })
+        Ok(BalancedListener { door, socket: TcpListener::from_std(socket)?, worker, left: VecDeque::new() })
     }
 }
 
@@ -92,6 +93,8 @@ pub(crate) struct BalancedListener {
     door: Arc<Door>,
     socket: TcpListener,
     worker: usize,
+    /// Handed over, and not yet taken when the backlog was left to others.
+    left: VecDeque<HandedOver>,
 }
 
 impl BalancedListener {
@@ -190,6 +193,14 @@ impl Listener for BalancedListener {
         TcpAcceptor::from_std(socket.into(), &TcpOptions::default())?.refuse_new()
     }
 
+    fn leave_backlog(&mut self) -> Result<Option<Accepted<CountedSocket>>, IoFault> {
+        // From here on, who would hand over to this worker keeps the connection instead: none is between two workers.
+        self.door.is_ending.store(true, Ordering::Release);
+        let waiting = self.door.inboxes[self.worker].close();
+        self.left.extend(waiting);
+        self.left.pop_front().map(|connection| self.take(connection)).transpose()
+    }
+
     fn local_addr(&self) -> Option<SocketAddr> {
         Some(self.door.local)
     }
@@ -199,7 +210,8 @@ impl Drop for BalancedListener {
     fn drop(&mut self) {
         // Handed over in the moment before the end was known, and more than a handshake's time ago if this worker ends as
         // it should: there is nothing. If it ends otherwise, whoever still listens serves them.
-        for HandedOver { stream, peer, .. } in self.door.inboxes[self.worker].close() {
+        let waiting = self.door.inboxes[self.worker].close();
+        for HandedOver { stream, peer, .. } in self.left.drain(..).chain(waiting) {
             let mut connection = Some((stream, peer));
             for (other, inbox) in self.door.inboxes.iter().enumerate() {
                 let Some((stream, peer)) = connection.take() else { break };
@@ -300,6 +312,31 @@ mod tests {
             for client in &mut clients {
                 client.read_exact(&mut [0]).expect("reads");
             }
+        });
+    }
+
+    #[test]
+    fn a_listener_that_leaves_serves_what_it_has_and_nothing_more() {
+        runtime().block_on(async {
+            let loads = Loads::new(2);
+            let (address, mut listeners) = listen(&loads);
+            let _clients: Vec<_> = (0..6).map(|_| TcpStream::connect(address).expect("connects")).collect();
+            // Two for each worker; those of worker 1 wait for it.
+            let _own = [accept(&mut listeners[0]).await, accept(&mut listeners[0]).await];
+            assert!(listeners[0].leave_backlog().expect("asks").is_none());
+            let mut left = Vec::new();
+            while let Some(accepted) = listeners[1].leave_backlog().expect("asks") {
+                left.push(accepted);
+            }
+            // Whoever else has the socket finds the others in its backlog.
+            let successor = listeners[0].socket.as_fd().try_clone_to_owned().expect("clones");
+            let successor = std::net::TcpListener::from(successor);
+            drop(listeners);
+            let mut others = 0;
+            while successor.accept().is_ok() {
+                others += 1;
+            }
+            assert!(!left.is_empty() && left.len() + others == 4, "{} left, {others} in the backlog", left.len());
         });
     }
 
