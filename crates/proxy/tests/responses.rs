@@ -58,7 +58,7 @@ fn refuses(setup: &Setup, table: &[(&str, &'static str)]) {
                 if happened != expected || answer.says_close() || !answer.text().contains("upstream-protocol-error") {
                     wrong.push(format!("{response:?} (whole: {is_whole}): {happened:?}, not {rule}"));
                 }
-                client.fin().await;
+                client.fin();
                 assert_eq!(client.end().await, End::Fin, "{response:?}");
                 assert_eq!(origin.requests().len(), 1, "not asked again: {response:?}");
                 drop(client);

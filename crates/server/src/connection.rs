@@ -20,7 +20,7 @@ use sheave_proto::config::ConnectionConfig;
 use sheave_proto::connection::Connection;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::RequestHead;
-use sheave_proto::state::ResponseState;
+use sheave_proto::state::{Persistence, ResponseState};
 
 use crate::answer::Answer;
 use crate::config::ServerConfig;
@@ -151,8 +151,10 @@ impl<S: Socket> Exchange<'_, S> {
         self.leg.rest();
         let mut discarded = 0;
         while !self.has_whole_request() && self.leg.machine().intent() == Intent::Continue {
-            if discarded > max_discarded {
-                // RFC 9112 §9.6: the rest is neither read nor waited for, but the answer must arrive.
+            // RFC 9112 §9.6: where nothing follows it, or where it is long, the rest is neither read nor waited for. It
+            // may never come, from a client that waits for a 100; but the answer must arrive.
+            let is_last = self.leg.machine().state().persistence == Persistence::Close;
+            if is_last || discarded > max_discarded {
                 self.leg.machine_mut().end(Intent::Linger(CloseReason::EarlyResponse));
                 break;
             }

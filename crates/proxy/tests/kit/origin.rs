@@ -22,8 +22,8 @@ pub struct Origin {
 
 #[derive(Default)]
 struct Shared {
-    /// What came on each connection, in the order in which they were accepted.
-    bytes: Mutex<Vec<Arc<Mutex<Vec<u8>>>>>,
+    /// How many bytes were read on each connection, in the order in which they were accepted.
+    bytes: Mutex<Vec<usize>>,
     /// Whole requests, each with its connection's number.
     requests: Mutex<Vec<(usize, Message)>>,
     /// Requests that were cut off.
@@ -65,7 +65,7 @@ impl Accepted {
     }
 
     /// Sends `bytes`.
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub async fn send(&self, bytes: impl AsRef<[u8]>) {
         self.wire.send(bytes).await;
     }
 
@@ -144,13 +144,16 @@ impl Origin {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let mut wire = Wire::new(stream);
-                let record = Arc::new(Mutex::new(Vec::new()));
-                wire.record = Some(record.clone());
                 let number = {
                     let mut bytes = shared_too.bytes.lock().unwrap();
-                    bytes.push(record);
+                    bytes.push(0);
                     bytes.len() - 1
                 };
+                let watching = shared_too.clone();
+                wire.reader.watch = Some(Box::new(move |bytes| {
+                    watching.bytes.lock().unwrap()[number] += bytes.len();
+                    watching.changed.notify_waiters();
+                }));
                 shared_too.changed.notify_waiters();
                 let work = script(Accepted { wire, number, shared: shared_too.clone() });
                 let alarm = Alarm(shared_too.clone());
@@ -168,14 +171,14 @@ impl Origin {
         self.shared.bytes.lock().unwrap().len()
     }
 
-    /// Bytes that came on the connection of that number.
+    /// Bytes that were read on the connection of that number.
     pub fn received(&self, connection: usize) -> usize {
-        self.shared.bytes.lock().unwrap()[connection].lock().unwrap().len()
+        self.shared.bytes.lock().unwrap()[connection]
     }
 
-    /// Bytes that came, on all connections together.
+    /// Bytes that were read, on all connections together.
     pub fn received_in_all(&self) -> usize {
-        (0..self.accepted()).map(|connection| self.received(connection)).sum()
+        self.shared.bytes.lock().unwrap().iter().sum()
     }
 
     /// The whole requests that came since the last call, each with its connection's number.
