@@ -1,5 +1,8 @@
 //! Exchanges on two connections: order, reuse, both directions at once, and who may not keep up.
 
+// A test fails by a panic, and so do its helpers.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod kit;
 
 use std::sync::Arc;
@@ -626,6 +629,31 @@ fn a_refusal_of_a_small_upload_costs_no_connection() {
         assert_eq!(origin.accepted(), 2, "the origin's connection was amid a request");
         drop(client);
         rig.finish().await;
+    });
+}
+
+/// A client that goes away does not keep an origin at work.
+#[test]
+fn a_client_that_resets_while_it_waits_takes_the_origins_connection_with_it() {
+    run(async {
+        for request in [GET, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok"] {
+            let origin = Origin::start(async |mut connection| {
+                connection.must_request().await;
+                assert_eq!(connection.wire.take().await, Err(End::Reset));
+            })
+            .await;
+            let rig = Rig::usual(origin.address);
+            let client = rig.client().await;
+            client.send(request).await;
+            origin.until(|origin| (!origin.requests().is_empty()).then_some(())).await;
+            client.reset();
+            assert_eq!(rig.recorder.until_closed(Side::Upstream, 1).await.reason, CloseReason::OtherSide);
+            assert_eq!(rig.recorder.until_closed(Side::Downstream, 1).await.reason.label(), "peer-reset");
+            let ended = rig.recorder.until_ended(1).await;
+            // Nobody was answered.
+            assert_eq!((ended.status, ended.outcome, ended.error), (0, Outcome::Reset, Some("peer-reset")));
+            rig.finish().await;
+        }
     });
 }
 

@@ -98,7 +98,7 @@ async fn exchange<S: Socket, H: Handler<S>>(
             exchange.truncate(CloseReason::DrainForced);
         }
     }
-    let is_whole = exchange.record.status != 0 && exchange.has_answered() && !exchange.leg.has_unsent();
+    let is_whole = exchange.has_answered() && !exchange.leg.has_unsent() && !exchange.record.is_cut_off;
     let took = clock.now().since(began);
     let (id, peer) = (exchange.connection_id(), exchange.peer());
     exchange.record.tell(&*shared.context.observer, id, peer, Some(&exchange.head), is_whole, took);
@@ -110,9 +110,12 @@ impl<S: Socket> Exchange<'_, S> {
     fn end_as(&mut self, end: &Guarded) {
         let (cause, status, reason) = match end {
             Guarded::Done(Ok(())) => ("no-response", StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerFailed),
+            // RST, or a peer that takes nothing: there is nobody to answer.
+            Guarded::Done(Err(HandlerError::Client)) if matches!(self.leg.machine().intent(), Intent::Abort(_)) => {
+                return;
+            }
             Guarded::Done(Err(HandlerError::Client)) => {
                 let refusal = self.refusal.unwrap_or(Answer::new(StatusCode::BAD_REQUEST, "client-gone"));
-                // Whether anybody is there to read it is the machine's to know.
                 self.answer_or_truncate(&refusal, CloseReason::OtherSide);
                 return;
             }

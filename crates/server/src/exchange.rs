@@ -9,7 +9,7 @@ use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::drain::Farewell;
-use sheave_lifecycle::errno::IoFault;
+use sheave_lifecycle::errno::{IoFault, Op};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::{ConnectionId, MadeBy, UpstreamPart};
 use sheave_lifecycle::retry::{Evidence, Sent};
@@ -449,6 +449,7 @@ impl<S: Socket> Exchange<'_, S> {
 
     fn note_fault(&mut self, fault: IoFault) -> HandlerError {
         let reason = CloseReason::from_fault(fault);
+        self.record.is_cut_off |= fault.op == Op::Write;
         self.note_error(reason.label());
         self.leg.machine_mut().end(Intent::Abort(reason));
         HandlerError::Client

@@ -15,6 +15,8 @@ pub(crate) struct Record {
     pub(crate) began: Time,
     pub(crate) number: u64,
     pub(crate) status: u16,
+    /// Bytes of the response were refused by the kernel.
+    pub(crate) is_cut_off: bool,
     pub(crate) made_by: MadeBy,
     pub(crate) error: Option<&'static str>,
     pub(crate) sent: Sent,
@@ -31,6 +33,7 @@ impl Record {
             began,
             number,
             status: 0,
+            is_cut_off: false,
             made_by: MadeBy::Origin,
             error: None,
             sent: Sent::No,
