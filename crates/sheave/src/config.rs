@@ -35,6 +35,7 @@ pub(crate) fn server(timeouts: &ClientTimeouts, limits: &ClientLimits, drain: &D
                 ..Timeouts::default()
             },
             max_requests: limits.max_requests.max().unwrap_or(u64::MAX),
+            ..ConnectionConfig::default()
         },
         write_timeout: timeouts.write_timeout,
         linger: LingerPlan { timeout: timeouts.linger_timeout, ..LingerPlan::default() },
