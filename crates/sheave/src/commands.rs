@@ -8,6 +8,7 @@ use crate::banner::Passing;
 use crate::config;
 use crate::demo::{self, Demo};
 use crate::exit::{Exit, Failure};
+use crate::fault;
 use crate::lookups;
 use crate::passing::PassOn;
 use crate::say;
@@ -78,6 +79,9 @@ async fn proxy(arguments: &ProxyArguments) -> Result<Exit, Failure> {
 }
 
 async fn origin(arguments: &OriginArguments) -> Result<Exit, Failure> {
+    if !arguments.faults.fault.is_empty() {
+        return fault::run(&arguments.faults.fault, &arguments.listening, arguments.logging.quiet).await;
+    }
     let process = Process::prepare(Setup {
         listening: &arguments.listening,
         default_admin: None,

@@ -13,6 +13,7 @@ mod config;
 mod demo;
 mod duration;
 mod exit;
+mod fault;
 mod json;
 mod lifecycle_log;
 mod lifetime;

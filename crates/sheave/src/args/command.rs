@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::drain::DrainArguments;
+use super::faults::FaultArguments;
 use super::limits::{ClientLimits, OriginLimits};
 use super::listening::Listening;
 use super::logging::Logging;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     /// Durations are whole numbers with a unit: 300ms, 5s, 1m30s. Sizes are bytes, or 64k, 10m, 1g.
     Proxy(Box<ProxyArguments>),
     /// Serve the demo origin alone: echoes, bytes, delays, status codes. Its page at / says what there is.
+    ///
+    /// With `--fault`, an origin that misbehaves on purpose instead.
     Origin(Box<OriginArguments>),
     /// Print the version.
     Version,
@@ -85,6 +88,8 @@ pub(crate) struct ProxyArguments {
 pub(crate) struct OriginArguments {
     #[command(flatten)]
     pub(crate) listening: Listening,
+    #[command(flatten)]
+    pub(crate) faults: FaultArguments,
     #[command(flatten)]
     pub(crate) client_timeouts: ClientTimeouts,
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 mod command;
 mod drain;
+mod faults;
 mod limits;
 mod listening;
 mod logging;

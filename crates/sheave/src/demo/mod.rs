@@ -1,7 +1,7 @@
 //! An origin to try things on: echoes, bytes, delays, status codes.
 
 mod handler;
-mod pattern;
+pub(crate) mod pattern;
 mod role;
 mod route;
 
