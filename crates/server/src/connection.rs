@@ -98,11 +98,22 @@ async fn exchange<S: Socket, H: Handler<S>>(
             exchange.truncate(CloseReason::DrainForced);
         }
     }
-    let is_whole = exchange.has_answered() && !exchange.leg.has_unsent() && !exchange.record.is_cut_off;
-    let took = clock.now().since(began);
-    let (id, peer) = (exchange.connection_id(), exchange.peer());
-    exchange.record.tell(&*shared.context.observer, id, peer, Some(&exchange.head), is_whole, took);
-    exchange.leg.tell_moved();
+    drop(exchange);
+    leg.tell_moved();
+}
+
+/// However an exchange ends, also by its task being dropped in the middle of it, it is told once how.
+impl<S: Socket> Drop for Exchange<'_, S> {
+    fn drop(&mut self) {
+        let is_whole = self.has_answered() && !self.leg.has_unsent() && !self.record.is_cut_off;
+        if !is_whole {
+            self.note_error(CloseReason::Cancelled.label());
+        }
+        let context = self.leg.context();
+        let took = context.clock.now().since(self.record.began);
+        let (id, peer) = (self.connection_id(), self.peer());
+        self.record.tell(&*context.observer, id, peer, Some(&self.head), is_whole, took);
+    }
 }
 
 impl<S: Socket> Exchange<'_, S> {
