@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Waker};
 use sheave_lifecycle::drain::{DrainClock, DrainPlan, DrainReport, Fate};
 use sheave_lifecycle::time::Time;
 
+use crate::pressure::Pressure;
+
 /// How urgent a drain is. Only ever rises.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
@@ -28,6 +30,7 @@ struct Shared {
     urgency: AtomicU8,
     clock: OnceLock<DrainClock>,
     report: Mutex<DrainReport>,
+    pressure: Pressure,
     sleepers: Mutex<Sleepers>,
 }
 
@@ -89,6 +92,20 @@ impl Drain {
         *self.0.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the same connections do for others who wait for a place. It is no drain, but speaks to whom a drain speaks.
+    pub fn pressure(&self) -> &Pressure {
+        &self.0.pressure
+    }
+
+    /// Wakes everybody who watches, so that they look again.
+    pub fn wake_all(&self) {
+        let wakers: Vec<Waker> = {
+            let sleepers = self.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+            sleepers.slots.iter().flatten().cloned().collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// A watch for one task.
     pub fn watch(&self) -> DrainWatch {
         DrainWatch { drain: self.clone(), seen: Urgency::None, slot: None, waker: None }
@@ -118,11 +135,7 @@ impl Drain {
         if self.0.urgency.fetch_max(to as u8, Ordering::AcqRel) >= to as u8 {
             return;
         }
-        let wakers: Vec<Waker> = {
-            let sleepers = self.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-            sleepers.slots.iter().flatten().cloned().collect()
-        };
-        wakers.into_iter().for_each(Waker::wake);
+        self.wake_all();
     }
 }
 

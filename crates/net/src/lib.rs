@@ -15,6 +15,8 @@ pub mod leg;
 pub mod limits;
 pub mod listen;
 pub mod lookup;
+pub mod pressure;
+pub mod reserve;
 pub mod resolve;
 pub mod scratch;
 pub mod socket;

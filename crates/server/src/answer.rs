@@ -1,10 +1,14 @@
 //! Responses of our own: a status, a stable cause, and a short body in the form that the client asked for.
 
 use http::StatusCode;
+use sheave_lifecycle::limit::Limit;
 use sheave_lifecycle::retry::Sent;
 use sheave_proto::error::ProtocolError;
 use sheave_proto::head::{RequestHead, ResponseHead};
 use sheave_proto::known::Known;
+
+/// After how many seconds a client that was turned away may try again: soon, as places come free all the time.
+const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// An answer of our own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +34,12 @@ impl Answer {
     /// The answer to a request that breaks a rule.
     pub const fn to_error(error: ProtocolError) -> Self {
         Self::new(error.status(), error.label())
+    }
+
+    /// The answer to a request for which a limit leaves no room. It was not looked at, let alone passed on.
+    pub const fn over(limit: Limit) -> Self {
+        let answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, limit.label());
+        Self { sent: Some(Sent::No), retry_after: Some(RETRY_AFTER_SECONDS), ..answer }
     }
 
     /// One sentence for people. It says nothing of the inside: no address, no name, no version.

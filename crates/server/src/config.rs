@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use sheave_lifecycle::drain::DrainPlan;
+use sheave_lifecycle::limit::OverLimit;
 use sheave_net::leg::LingerPlan;
-use sheave_proto::config::ConnectionConfig;
+use sheave_proto::config::{ConnectionConfig, Timeouts};
+
+use crate::admission::SharedLimits;
 
 /// What a server holds its clients to. Every timeout and limit is on but the exchange's.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -17,8 +20,13 @@ pub struct ServerConfig {
     pub linger: LingerPlan,
     /// One exchange as a whole, from its head's last byte to its response's last. Default: `None`, which is off.
     pub exchange_timeout: Option<Duration>,
-    /// Connections at a time; those beyond wait in the kernel's backlog. Default: 100,000; at least one.
+    /// Connections at a time. Default: 100,000; at least one. While somebody waits for a place, responses say `close`, and
+    /// connections that are idle give way, the idle longest first.
     pub max_connections: usize,
+    /// Limits that count over all workers of a process, where there are several.
+    pub shared: SharedLimits,
+    /// What becomes of whoever is beyond a limit. Default: connections wait in the kernel's backlog.
+    pub over_limit: OverLimit,
     /// How a drain goes.
     pub drain: DrainPlan,
 }
@@ -31,7 +39,21 @@ impl Default for ServerConfig {
             linger: LingerPlan::default(),
             exchange_timeout: None,
             max_connections: 100_000,
+            shared: SharedLimits::default(),
+            over_limit: OverLimit::default(),
             drain: DrainPlan::default(),
         }
+    }
+}
+
+impl ServerConfig {
+    /// What a client is held to that is only to be told that there is no place for it: it has as long to ask as it would
+    /// have to read the answer.
+    pub(crate) fn for_those_turned_away(&self) -> ConnectionConfig {
+        let Timeouts { first_byte, head, .. } = self.connection.timeouts;
+        let patience = self.linger.timeout;
+        let timeouts =
+            Timeouts { first_byte: first_byte.min(patience), head: head.min(patience), ..self.connection.timeouts };
+        ConnectionConfig { timeouts, ..self.connection }
     }
 }

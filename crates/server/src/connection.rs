@@ -8,6 +8,7 @@ use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::drain::Farewell;
+use sheave_lifecycle::limit::{Limit, Overflow};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::MadeBy;
 use sheave_lifecycle::phase::{Phase, Side};
@@ -22,6 +23,7 @@ use sheave_proto::framing::BodyLength;
 use sheave_proto::head::RequestHead;
 use sheave_proto::state::{Persistence, ResponseState};
 
+use crate::admission::Admission;
 use crate::answer::Answer;
 use crate::config::ServerConfig;
 use crate::error::HandlerError;
@@ -36,18 +38,24 @@ pub(crate) struct Shared<H> {
     pub(crate) handler: H,
     pub(crate) config: ServerConfig,
     pub(crate) connection: Arc<ConnectionConfig>,
+    /// For those that are turned away.
+    pub(crate) hurried: Arc<ConnectionConfig>,
     pub(crate) context: Arc<LegContext>,
     pub(crate) drain: Drain,
+    pub(crate) admission: Admission,
 }
 
-/// Serves one connection to its end, and says how it ended.
+/// Serves one connection to its end, and says how it ended. One that a limit refuses gets its first request answered with
+/// 503, and no other.
 pub(crate) async fn serve<S: Socket, H: Handler<S>>(
     accepted: Accepted<S>,
+    refused_by: Option<Limit>,
     shared: Arc<Shared<H>>,
 ) -> (CloseReason, Phase) {
     let clock = shared.context.clock;
     let now = clock.now();
-    let machine = Connection::new(shared.connection.clone(), now);
+    let config = if refused_by.is_some() { &shared.hurried } else { &shared.connection };
+    let machine = Connection::new(config.clone(), now);
     let ends = Ends { side: Side::Downstream, peer: accepted.peer, local: accepted.local };
     let mut leg = Leg::open(machine, accepted.socket, ends, shared.context.clone(), now);
     let mut alarm = Alarm::default();
@@ -55,10 +63,16 @@ pub(crate) async fn serve<S: Socket, H: Handler<S>>(
     let mut farewell = Farewell::default();
     while leg.machine().intent() == Intent::Continue {
         match next_request(&mut leg, &mut alarm, &mut watch).await {
+            Next::Request(head) if let Some(limit) = refused_by => {
+                let machine = leg.machine_mut();
+                machine.start_drain();
+                machine.end(Intent::Linger(CloseReason::Refused(limit.label())));
+                refuse(&mut leg, &Answer::over(limit), Some(&head));
+            }
             Next::Request(head) => {
                 exchange(&mut leg, head, &shared, &mut alarm, &mut watch, &mut farewell).await;
             }
-            Next::Refused(answer) => refuse(&mut leg, &answer),
+            Next::Refused(answer) => refuse(&mut leg, &answer, None),
             Next::Over => break,
         }
     }
@@ -90,14 +104,21 @@ async fn exchange<S: Socket, H: Handler<S>>(
     };
     let deadline = shared.config.exchange_timeout.map(|timeout| began.after(timeout));
     let mut guard_alarm = Alarm::default();
-    let end = guard::run(shared.handler.handle(&mut exchange), clock, deadline, &mut guard_alarm, watch).await;
+    let place = shared.admission.exchange();
+    let end = match &place {
+        Some(_) => guard::run(shared.handler.handle(&mut exchange), clock, deadline, &mut guard_alarm, watch).await,
+        None => exchange.turn_away(shared.config.over_limit.decide(Limit::Exchanges)),
+    };
     exchange.end_as(&end);
-    if !matches!(end, Guarded::Forced) {
+    if !matches!(end, Guarded::Forced | Guarded::TurnedAway) {
         let rest = exchange.finish(shared.context.linger.max_bytes);
-        if let Guarded::Forced = guard::run(rest, clock, None, &mut guard_alarm, watch).await {
-            exchange.truncate(CloseReason::DrainForced);
+        match guard::run(rest, clock, deadline, &mut guard_alarm, watch).await {
+            Guarded::Forced => exchange.truncate(CloseReason::DrainForced),
+            Guarded::TimedOut => exchange.give_up_rest(),
+            Guarded::Done(_) | Guarded::Panicked | Guarded::TurnedAway => {}
         }
     }
+    drop(place);
     drop(exchange);
     leg.tell_moved();
 }
@@ -117,6 +138,27 @@ impl<S: Socket> Drop for Exchange<'_, S> {
 }
 
 impl<S: Socket> Exchange<'_, S> {
+    /// There is no room for this exchange: it is answered, or its connection closed.
+    fn turn_away(&mut self, overflow: Overflow) -> Guarded {
+        let limit = Limit::Exchanges;
+        self.leg.context().observer.refused(limit.label());
+        if overflow == Overflow::Close {
+            self.note_error(limit.label());
+            self.leg.machine_mut().end(Intent::Close(CloseReason::Refused(limit.label())));
+            return Guarded::TurnedAway;
+        }
+        self.answer(&Answer::over(limit));
+        Guarded::Done(Ok(()))
+    }
+
+    /// The exchange's deadline passed when its response had been given in whole, but not taken, or not asked for.
+    fn give_up_rest(&mut self) {
+        let reason = CloseReason::TimedOut(Timer::Exchange);
+        self.note_error("exchange-timeout");
+        let is_half_sent = self.leg.has_unsent();
+        self.leg.machine_mut().end(if is_half_sent { Intent::Abort(reason) } else { Intent::Linger(reason) });
+    }
+
     /// What the handler left undone is done for it.
     fn end_as(&mut self, end: &Guarded) {
         let (cause, status, reason) = match end {
@@ -135,6 +177,7 @@ impl<S: Socket> Exchange<'_, S> {
             Guarded::TimedOut => {
                 ("exchange-timeout", StatusCode::GATEWAY_TIMEOUT, CloseReason::TimedOut(Timer::Exchange))
             }
+            Guarded::TurnedAway => return,
             Guarded::Forced => {
                 self.leg.machine_mut().end(Intent::Abort(CloseReason::DrainForced));
                 self.note_error("drain-forced");
@@ -185,11 +228,11 @@ impl<S: Socket> Exchange<'_, S> {
     }
 }
 
-/// Answers something that is no request.
-fn refuse<S: Socket>(leg: &mut ServerLeg<S>, answer: &Answer) {
+/// Answers something that is no request, or is not looked at: the connection ends with it.
+fn refuse<S: Socket>(leg: &mut ServerLeg<S>, answer: &Answer, request: Option<&RequestHead>) {
     let clock = leg.context().clock;
     let now = clock.now();
-    let (mut head, body) = answer.render(None);
+    let (mut head, body) = answer.render(request);
     let mut record = Record::new(now, leg.machine().exchanges());
     record.made_by = MadeBy::Us;
     record.error = Some(answer.cause);
@@ -209,5 +252,5 @@ fn refuse<S: Socket>(leg: &mut ServerLeg<S>, answer: &Answer) {
     }
     // It leaves with the farewell: every refusal ends its connection.
     let (id, peer) = (leg.id(), leg.peer());
-    record.tell(&*leg.context().observer, id, peer, None, is_sent, std::time::Duration::ZERO);
+    record.tell(&*leg.context().observer, id, peer, request, is_sent, std::time::Duration::ZERO);
 }

@@ -258,7 +258,7 @@ impl<S: Socket> Exchange<'_, S> {
     /// [`HandlerError::Misuse`] when no response is owed, or the head contradicts itself.
     pub fn send_head(&mut self, head: &mut ResponseHead, body: BodyLength) -> Result<(), HandlerError> {
         let clock = self.clock();
-        if self.drain.is_draining() && self.is_last_word() {
+        if self.drain.is_draining() && self.is_last_word() || self.drain.pressure().is_on() && self.is_alone() {
             self.leg.machine_mut().start_drain();
         }
         if !head.status().is_informational() && !head.fields().contains(Known::Date) {
@@ -280,6 +280,11 @@ impl<S: Socket> Exchange<'_, S> {
         let socket = self.leg.socket();
         !self.has_whole_request()
             || self.farewell.is_due(received, unread, || unread == 0 && socket.probe() == Liveness::Unasked)
+    }
+
+    /// Whether the request is whole and nothing is here behind it, so that the connection can end with its response.
+    fn is_alone(&self) -> bool {
+        self.has_whole_request() && !self.leg.has_unread() && self.leg.socket().probe() != Liveness::Unasked
     }
 
     /// Writes body: what is owed, then `data`, then the end if `is_end`. What the client does not take at once is kept;

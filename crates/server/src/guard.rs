@@ -22,6 +22,8 @@ pub(crate) enum Guarded {
     TimedOut,
     /// By the end of a drain's grace.
     Forced,
+    /// It was not begun: there is no room, and nothing is said.
+    TurnedAway,
 }
 
 /// Runs `handler` until it is done, panics, or has no time left.

@@ -4,6 +4,8 @@
 //! [`handler::Handler`] as an [`exchange::Exchange`]. Every deadline and limit is on; every connection ends with one
 //! reason, told to an [`sheave_lifecycle::observe::Observer`].
 
+mod accepting;
+pub mod admission;
 pub mod answer;
 pub mod config;
 mod connection;

@@ -1,16 +1,16 @@
 //! Waits for the next request on a connection: idle, under every deadline, and through a drain.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_net::alarm::Alarm;
-use sheave_net::drain::DrainWatch;
+use sheave_net::drain::{DrainWatch, Urgency};
 use sheave_net::leg::Received;
-use sheave_net::socket::Socket;
+use sheave_net::socket::{Liveness, Socket};
 use sheave_proto::connection::Event;
 use sheave_proto::head::RequestHead;
 
@@ -58,14 +58,32 @@ pub(crate) async fn next_request<S: Socket>(leg: &mut ServerLeg<S>, alarm: &mut 
             }
         }
         leg.release_buffers();
+        let promised = leg.machine().promised_until();
+        if leg.machine().is_idle()
+            && watch.drain().pressure().is_to_give_way(idle_since)
+            && promised.is_none_or(|until| until <= now)
+            && leg.socket().probe() == Liveness::Alive
+        {
+            leg.machine_mut().end(Intent::Close(CloseReason::Shed));
+            return Poll::Ready(Next::Over);
+        }
         let own = leg.deadline();
         let drained = watch.drain().clock().map(|drain| {
             // An idle connection stays readable for a quiet window; half a head is given until the grace ends.
-            let at = if leg.machine().is_idle() { drain.idle_until(idle_since) } else { drain.forcing_at() };
+            // What its client was promised holds for it too.
+            let quiet = || promised.map_or(idle_since, |until| until.max(idle_since));
+            let at = if leg.machine().is_idle() { drain.idle_until(quiet()) } else { drain.forcing_at() };
             Deadline { at: watch.drain().forcing_at().map_or(at, |forcing| forcing.min(at)), timer: Timer::Drain }
         });
         let Some(next) = Deadline::earlier(own, drained) else { return Poll::Pending };
-        alarm.poll(cx, clock, now, Some(next.at)).map(|()| {
+        ready!(alarm.poll(cx, clock, now, Some(next.at)));
+        let is_forced = watch.drain().urgency() == Urgency::Forced;
+        if leg.machine().is_idle() && !is_forced && leg.socket().probe() == Liveness::Unasked {
+            // The kernel has a request that the runtime has not seen: it came in time.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready({
             let machine = leg.machine_mut();
             match next.timer {
                 Timer::Drain if machine.is_idle() => machine.end(Intent::Linger(CloseReason::Drained)),
