@@ -11,7 +11,7 @@ use prometheus_client::registry::Unit;
 use sheave_lifecycle::close::Severity;
 use sheave_lifecycle::drain::DrainPhase;
 use sheave_lifecycle::observe::MadeBy;
-use sheave_lifecycle::phase::Side;
+use sheave_lifecycle::phase::{Phase, Side};
 
 use crate::histogram::Total;
 use crate::labels;
@@ -80,11 +80,32 @@ impl Snapshot {
             let labels = [("side", side.label())];
             unaccounted.encode_family(&labels)?.encode_gauge(&self.accounts[side as usize].unaccounted())?;
         }
+        let timed_out = Side::ALL.into_iter().flat_map(|side| {
+            self.timed_out[side as usize].iter().flat_map(move |(timer, row)| {
+                let counts = Phase::ALL.into_iter().zip(row).filter(|(_, count)| **count != 0);
+                counts.map(move |(phase, count)| {
+                    ([("side", side.label()), ("timer", timer.as_ref()), ("phase", phase.label())], *count)
+                })
+            })
+        });
         page.counter(
-            "sheave_connections_refused",
+            "sheave_timeouts",
             None,
-            "Connections that were not admitted, by the limit that they would have exceeded. Not counted as opened.",
+            "Connections that a deadline ended, by the timer that ran out and by how far the connection had got.",
+            timed_out,
+        )?;
+        page.counter(
+            "sheave_refused",
+            None,
+            "Connections and requests that were turned away, by the limit that they would have exceeded: answered with \
+             503, or closed. A connection that was closed at once is not counted as opened.",
             by_label("limit", &self.refused),
+        )?;
+        page.counter(
+            "sheave_held_back",
+            None,
+            "Times that accepting stopped at a limit while somebody waited in the backlog, by the limit.",
+            by_label("limit", &self.held_back),
         )?;
         page.counter(
             "sheave_accept_failures",
@@ -395,7 +416,8 @@ mod tests {
             bytes_in: 50,
             bytes_out: 70,
         });
-        one.refused("max-connections");
+        one.refused("max-connections-per-client");
+        other.held_back("max-connections");
         one.accept_failed(IoFault { op: Op::Accept, errno: Errno::EMFILE });
         other.accept_failed(IoFault { op: Op::Accept, errno: Errno(71) });
         other.connect_failed(None, CloseReason::TimedOut(Timer::Connect));

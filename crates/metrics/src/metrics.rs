@@ -55,7 +55,7 @@ pub struct Imbalance {
 }
 
 impl Metrics {
-    /// Numbers that are all zero, in as many shards as there are workers; at least one. 34 KiB each.
+    /// Numbers that are all zero, in as many shards as there are workers; at least one. 39 KiB each.
     pub fn new(shards: usize) -> Self {
         Self {
             shards: (0..shards.max(1)).map(|_| Arc::new(Shard::new())).collect(),
@@ -139,6 +139,10 @@ impl Observer for Metrics {
 
     fn refused(&self, limit: &'static str) {
         self.shards[0].refused(limit);
+    }
+
+    fn held_back(&self, limit: &'static str) {
+        self.shards[0].held_back(limit);
     }
 
     fn accept_failed(&self, fault: IoFault) {

@@ -33,7 +33,7 @@ use crate::live::{LiveConnection, LiveList, Traffic};
 /// | `exchange_ended` | 16 |
 /// | all calls of a proxied exchange: 4 × `moved`, the others once | 88 |
 ///
-/// Takes 34 KiB, and about 160 bytes for each of the most connections that ever lived at once.
+/// Takes 39 KiB, and about 160 bytes for each of the most connections that ever lived at once.
 // Two cache lines, as processors fetch them in pairs: no shard shares one with another.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -51,7 +51,10 @@ pub(crate) struct Counts {
     pub(crate) sent: [Cell; 2],
     pub(crate) age: [AgeMicros; 2],
     pub(crate) exchanges: [Amounts; 2],
+    /// By timer, and by how far the connection had got.
+    pub(crate) timed_out: [Labels<&'static str, 16, { Phase::ALL.len() }>; 2],
     pub(crate) refused: Labels<&'static str, 16>,
+    pub(crate) held_back: Labels<&'static str, 16>,
     pub(crate) accept_failed: Labels<Errno, 16>,
     pub(crate) connect_failed: Labels<&'static str, 32>,
     pub(crate) reused: Cell,
@@ -76,7 +79,9 @@ impl Counts {
             sent: [const { Cell::new() }; 2],
             age: [const { AgeMicros::new() }; 2],
             exchanges: [const { Amounts::new() }; 2],
+            timed_out: [const { Labels::new() }; 2],
             refused: Labels::new(),
+            held_back: Labels::new(),
             accept_failed: Labels::new(),
             connect_failed: Labels::new(),
             reused: Cell::new(),
@@ -196,6 +201,9 @@ impl Observer for Shard {
         let severity = closed.reason.severity(closed.side, closed.phase);
         let side = closed.side as usize;
         self.counts.closed[side].row(closed.reason.label())[severity as usize].add(&turn, 1);
+        if let CloseReason::TimedOut(timer) = closed.reason {
+            self.counts.timed_out[side].row(timer.label())[closed.phase as usize].add(&turn, 1);
+        }
         self.counts.age[side].record(&turn, micros(closed.age));
         self.counts.exchanges[side].record(&turn, closed.exchanges);
     }
@@ -203,6 +211,11 @@ impl Observer for Shard {
     fn refused(&self, limit: &'static str) {
         let turn = Turn::take(&self.live);
         self.counts.refused.row(limit)[0].add(&turn, 1);
+    }
+
+    fn held_back(&self, limit: &'static str) {
+        let turn = Turn::take(&self.live);
+        self.counts.held_back.row(limit)[0].add(&turn, 1);
     }
 
     fn accept_failed(&self, fault: IoFault) {
@@ -265,6 +278,7 @@ const _: () = {
     assert!(Side::Downstream as usize == 0 && Side::Upstream as usize == 1);
     assert!(MadeBy::Origin as usize == 0 && MadeBy::Us as usize == 1);
     assert!(Severity::ALL[0] as usize == 0 && Severity::ALL[3] as usize == 3);
+    assert!(Phase::ALL[0] as usize == 0 && Phase::ALL[9] as usize == 9);
     assert!(DrainPhase::Running as usize == 0 && DrainPhase::Forcing as usize == 3);
 };
 
@@ -287,6 +301,6 @@ mod tests {
     #[test]
     fn shards_share_no_cache_line_and_are_no_larger_than_was_said() {
         assert_eq!(align_of::<Shard>(), 128);
-        assert!(size_of::<Shard>() <= 34 << 10, "{}", size_of::<Shard>());
+        assert!(size_of::<Shard>() <= 39 << 10, "{}", size_of::<Shard>());
     }
 }

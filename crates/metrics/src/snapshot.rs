@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use sheave_lifecycle::observe::MadeBy;
-use sheave_lifecycle::phase::Side;
+use sheave_lifecycle::phase::{Phase, Side};
 
 use crate::histogram::{self, AgeMicros, Amounts, LatencyMicros};
 use crate::labels::{self, Labels};
@@ -25,7 +25,9 @@ pub(crate) struct Snapshot {
     pub(crate) sent: [u64; 2],
     pub(crate) age_seconds: [histogram::Total; 2],
     pub(crate) exchanges: [histogram::Total; 2],
+    pub(crate) timed_out: [labels::Total<{ Phase::ALL.len() }>; 2],
     pub(crate) refused: labels::Total<1>,
+    pub(crate) held_back: labels::Total<1>,
     pub(crate) accept_failed: labels::Total<1>,
     pub(crate) connect_failed: labels::Total<1>,
     pub(crate) reused: u64,
@@ -61,6 +63,8 @@ impl Snapshot {
             age_seconds: Side::ALL
                 .map(|side| AgeMicros::total(each().map(|counts| &counts.age[side as usize]), SECOND)),
             exchanges: Side::ALL.map(|side| Amounts::total(each().map(|counts| &counts.exchanges[side as usize]), 1.0)),
+            timed_out: Side::ALL.map(|side| Labels::total(each().map(|counts| &counts.timed_out[side as usize]))),
+            held_back: Labels::total(each().map(|counts| &counts.held_back)),
             refused: Labels::total(each().map(|counts| &counts.refused)),
             accept_failed: Labels::total(each().map(|counts| &counts.accept_failed)),
             connect_failed: Labels::total(each().map(|counts| &counts.connect_failed)),

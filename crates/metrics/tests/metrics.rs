@@ -320,7 +320,8 @@ fn counts_are_exact_whoever_writes_while_others_read() {
 fn as_an_observer_all_shards_are_one() {
     let metrics = Metrics::new(4);
     metrics.drain_moved(DrainPhase::Announcing);
-    metrics.refused("max-connections");
+    metrics.refused("accept-rate");
+    metrics.held_back("max-connections");
     metrics.accept_failed(IoFault { op: Op::Accept, errno: Errno::EMFILE });
     metrics.connect_failed(None, CloseReason::Cancelled);
     metrics.found_dead(ConnectionId(3), CloseReason::PeerClosed);
@@ -328,7 +329,8 @@ fn as_an_observer_all_shards_are_one() {
     for (sample, expected) in [
         ("sheave_drain_phase{phase=\"running\"}", 0.0),
         ("sheave_drain_phase{phase=\"announcing\"}", 4.0),
-        ("sheave_connections_refused_total{limit=\"max-connections\"}", 1.0),
+        ("sheave_refused_total{limit=\"accept-rate\"}", 1.0),
+        ("sheave_held_back_total{limit=\"max-connections\"}", 1.0),
         ("sheave_accept_failures_total{errno=\"EMFILE\"}", 1.0),
         ("sheave_connects_failed_total{reason=\"cancelled\"}", 1.0),
         ("sheave_connections_found_dead_total{reason=\"peer-closed\"}", 1.0),
