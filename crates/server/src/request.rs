@@ -90,9 +90,11 @@ pub(crate) async fn next_request<S: Socket>(leg: &mut ServerLeg<S>, alarm: &mut 
                 Timer::Drain => machine.end(Intent::Abort(CloseReason::DrainForced)),
                 timer => machine.expired(timer),
             }
-            machine.give_up_request();
-            // RFC 9110 §15.5.9: a client that began to speak is told; one that never did is not.
-            if machine.can_answer() && next.timer != Timer::Drain {
+            // RFC 9110 §15.5.9: a client that began to speak is told; one that never did is not, nor one that is reset.
+            if next.timer != Timer::Drain {
+                machine.give_up_request();
+            }
+            if machine.can_answer() {
                 let label = CloseReason::TimedOut(next.timer).label();
                 Next::Refused(Answer::new(StatusCode::REQUEST_TIMEOUT, label))
             } else {

@@ -38,6 +38,7 @@ pub struct Log {
     pub moved: Vec<Moved>,
     pub ended: Vec<Ended>,
     pub refused: Vec<&'static str>,
+    pub held_back: Vec<&'static str>,
     pub connect_failed: Vec<CloseReason>,
     pub parked: Vec<ConnectionId>,
     pub reused: Vec<ConnectionId>,
@@ -154,6 +155,10 @@ impl Observer for Recorder {
 
     fn refused(&self, limit: &'static str) {
         self.note(|log| log.refused.push(limit));
+    }
+
+    fn held_back(&self, limit: &'static str) {
+        self.note(|log| log.held_back.push(limit));
     }
 
     fn exchange_ended(&self, end: &ExchangeEnd<'_>) {

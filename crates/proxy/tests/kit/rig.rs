@@ -51,6 +51,8 @@ impl Default for Setup {
 pub struct Rig {
     pub address: SocketAddr,
     pub recorder: Arc<Recorder>,
+    drain: Drain,
+    clock: Clock,
     server: Server<Proxy<TcpConnector>>,
     serving: JoinHandle<DrainReport>,
     sweeping: JoinHandle<()>,
@@ -77,10 +79,11 @@ impl Rig {
         let proxy = Proxy::new(origins, setup.connector, setup.proxy, setup.client, clock, recorder.clone()).unwrap();
         let pool = proxy.pool().clone();
         let sweeping = tokio::spawn(async move { pool.sweep().await });
-        let server = Server::new(proxy, setup.server, clock, recorder.clone(), Drain::default());
+        let drain = Drain::default();
+        let server = Server::new(proxy, setup.server, clock, recorder.clone(), drain.clone());
         let server_too = server.clone();
         let serving = tokio::spawn(async move { server_too.serve(acceptor).await });
-        Self { address, recorder, server, serving, sweeping }
+        Self { address, recorder, drain, clock, server, serving, sweeping }
     }
 
     /// A client's connection.
@@ -96,6 +99,11 @@ impl Rig {
     /// Begins the drain.
     pub fn drain(&self) {
         self.server.drain();
+    }
+
+    /// Ends the drain's patience.
+    pub fn force(&self) {
+        self.drain.force(self.clock.now());
     }
 
     /// Drains, waits until all is over, and holds the laws against what happened.
