@@ -377,7 +377,10 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         let write = self
             .stalled_since
             .map(|since| Deadline { at: since.after(self.context.write_timeout), timer: Timer::Write });
-        Deadline::earlier(self.machine.deadline(self.is_waiting), write)
+        // Nobody is idle who still has bytes to take: then only taking none is too slow.
+        let machine = self.machine.deadline(self.is_waiting);
+        let machine = machine.filter(|deadline| deadline.timer != Timer::Idle || self.outbox.is_empty());
+        Deadline::earlier(machine, write)
     }
 
     /// Gives back all buffers that are empty. An idle connection owns none.

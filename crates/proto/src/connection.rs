@@ -309,7 +309,8 @@ impl<R: Role> Machine for Connection<R> {
         let (since, timeout, timer) = match self.state.request {
             _ if self.state.is_idle() => {
                 let (timeout, timer) = R::idle_timer(timeouts, self.exchanges);
-                (self.since, timeout, timer)
+                // The peer can begin the next exchange once it has been sent the end of the last: when it is waited for.
+                (self.since.max(self.progress), timeout, timer)
             }
             RequestState::Head => (self.since, timeouts.head, Timer::HeadRead),
             _ if !is_waiting => return None,
