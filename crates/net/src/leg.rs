@@ -101,6 +101,8 @@ pub struct Leg<M: Machine, S: Socket> {
     bytes_in: u64,
     bytes_out: u64,
     end: Option<(CloseReason, Phase)>,
+    /// How the last words went, where they were said before the close.
+    farewell: Option<Result<(), CloseReason>>,
     last: Ring,
 }
 
@@ -128,6 +130,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             bytes_in: 0,
             bytes_out: 0,
             end: None,
+            farewell: None,
             last: Ring::new(now),
         }
     }
@@ -410,6 +413,17 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         });
     }
 
+    /// Writes what is owed, for as long as that may take, where the machine intends to end the connection. Whether all was
+    /// written. [`Self::close`] goes on from there.
+    ///
+    /// # Cancel safety
+    /// As for [`Self::close`].
+    pub async fn farewell(&mut self, alarm: &mut Alarm, watch: &mut DrainWatch) -> bool {
+        let said = poll_fn(|cx| self.poll_farewell(cx, alarm, watch)).await;
+        self.farewell = Some(said);
+        said.is_ok()
+    }
+
     /// Closes as the machine intends: writes what is owed, lingers if it should, tells the observer the reason, and gives
     /// it back with the phase in which it came up.
     ///
@@ -424,7 +438,10 @@ impl<M: Machine, S: Socket> Leg<M, S> {
                 self.socket.set_abortive_close();
             }
             Intent::Close(reason) | Intent::Linger(reason) => {
-                let flushed = poll_fn(|cx| self.poll_farewell(cx, alarm, watch)).await;
+                let flushed = match self.farewell {
+                    Some(said) => said,
+                    None => poll_fn(|cx| self.poll_farewell(cx, alarm, watch)).await,
+                };
                 let is_lingering = matches!(intent, Intent::Linger(_)) || !self.inbox.is_empty();
                 match flushed {
                     Err(worse) => {

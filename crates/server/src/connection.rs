@@ -1,6 +1,7 @@
 //! One connection from accept to close: request after request, each ended properly, and one reason at the end.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -10,7 +11,7 @@ use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::drain::Farewell;
 use sheave_lifecycle::limit::{Limit, Overflow};
 use sheave_lifecycle::machine::{Intent, Machine};
-use sheave_lifecycle::observe::MadeBy;
+use sheave_lifecycle::observe::{ConnectionId, MadeBy};
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_net::alarm::Alarm;
 use sheave_net::drain::{Drain, DrainWatch};
@@ -67,12 +68,12 @@ pub(crate) async fn serve<S: Socket, H: Handler<S>>(
                 let machine = leg.machine_mut();
                 machine.start_drain();
                 machine.end(Intent::Linger(CloseReason::Refused(limit.label())));
-                refuse(&mut leg, &Answer::over(limit), Some(&head));
+                refuse(&mut leg, &Answer::over(limit), Some(&head), &mut alarm, &mut watch).await;
             }
             Next::Request(head) => {
                 exchange(&mut leg, head, &shared, &mut alarm, &mut watch, &mut farewell).await;
             }
-            Next::Refused(answer) => refuse(&mut leg, &answer, None),
+            Next::Refused(answer) => refuse(&mut leg, &answer, None, &mut alarm, &mut watch).await,
             Next::Over => break,
         }
     }
@@ -229,7 +230,13 @@ impl<S: Socket> Exchange<'_, S> {
 }
 
 /// Answers something that is no request, or is not looked at: the connection ends with it.
-fn refuse<S: Socket>(leg: &mut ServerLeg<S>, answer: &Answer, request: Option<&RequestHead>) {
+async fn refuse<S: Socket>(
+    leg: &mut ServerLeg<S>,
+    answer: &Answer,
+    request: Option<&RequestHead>,
+    alarm: &mut Alarm,
+    watch: &mut DrainWatch,
+) {
     let clock = leg.context().clock;
     let now = clock.now();
     let (mut head, body) = answer.render(request);
@@ -250,7 +257,25 @@ fn refuse<S: Socket>(leg: &mut ServerLeg<S>, answer: &Answer, request: Option<&R
         wrapping.around(&[body.as_bytes()]).iter().for_each(|part| out.extend_from_slice(part));
         record.response_bytes = body.len() as u64;
     }
-    // It leaves with the farewell: every refusal ends its connection.
-    let (id, peer) = (leg.id(), leg.peer());
-    record.tell(&*leg.context().observer, id, peer, request, is_sent, std::time::Duration::ZERO);
+    let (context, id, peer) = (leg.context().clone(), leg.id(), leg.peer());
+    let mut refusal = Refusal { context, record, id, peer, request, is_whole: false };
+    // Every refusal ends its connection; dropped meanwhile, it was not sent.
+    refusal.is_whole = is_sent && leg.farewell(alarm, watch).await;
+}
+
+/// A request that was refused, told when it is dropped.
+struct Refusal<'r> {
+    context: Arc<LegContext>,
+    record: Record,
+    id: ConnectionId,
+    peer: Option<SocketAddr>,
+    request: Option<&'r RequestHead>,
+    is_whole: bool,
+}
+
+impl Drop for Refusal<'_> {
+    fn drop(&mut self) {
+        let took = self.context.clock.now().since(self.record.began);
+        self.record.tell(&*self.context.observer, self.id, self.peer, self.request, self.is_whole, took);
+    }
 }
