@@ -432,7 +432,11 @@ impl<S: Socket> Exchange<'_, S> {
 
     fn poll_flush_or_expire(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), HandlerError>> {
         match self.poll_flush(cx, now) {
-            Poll::Pending => self.poll_expired(cx, now).map(Err),
+            Poll::Pending => {
+                // Nothing is read meanwhile: the time that the client has for its request stands still.
+                self.leg.rest();
+                self.poll_expired(cx, now).map(Err)
+            }
             ready => ready,
         }
     }
