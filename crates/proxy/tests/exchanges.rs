@@ -686,3 +686,35 @@ fn an_upload_that_breaks_off_is_cut_off_for_the_origin() {
         }
     });
 }
+
+/// A response whose end only the connection's end would show is reset when it is cut off, whatever cuts it off: here its
+/// own client, which breaks off its request meanwhile.
+#[test]
+fn a_response_that_its_client_cuts_off_looks_cut_off() {
+    run(async {
+        let origin = Origin::start(async |mut connection| {
+            connection.wire.head().await.unwrap();
+            connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+            connection.drain().await;
+        })
+        .await;
+        for (version, framing, end) in [("1.0", Framing::UntilClose, End::Reset), ("1.1", Framing::Chunked, End::Fin)] {
+            let rig = Rig::usual(origin.address);
+            let Wire { mut reader, writer } = rig.client().await;
+            let request = format!("POST / HTTP/{version}\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+            writer.send_all(request.as_bytes()).await.unwrap();
+            let head = reader.head().await.unwrap();
+            assert_eq!(head.response_framing("POST"), framing);
+            let mut body = Vec::new();
+            let break_off = |piece: &[u8]| {
+                body.extend_from_slice(piece);
+                if body == b"hello" {
+                    writer.fin();
+                }
+            };
+            assert_eq!(reader.content(framing, break_off).await, Err(end), "HTTP/{version}");
+            assert_eq!(rig.recorder.until_closed(Side::Downstream, 1).await.reason, CloseReason::Truncated);
+            rig.finish().await;
+        }
+    });
+}

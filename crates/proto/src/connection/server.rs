@@ -242,9 +242,15 @@ impl Connection<Server> {
     /// Where its framing shows that (a length, chunks), the connection is closed, and what was sent can still be read;
     /// where only the close ends it, it is reset. RFC 9112 §8.
     pub fn truncate(&mut self, reason: CloseReason) {
-        self.end_with(match self.state.response {
-            ResponseState::Body if self.exchange.response_length == BodyLength::UntilClose => Intent::Abort(reason),
-            _ => Intent::Linger(reason),
-        });
+        let looks_whole =
+            self.state.response == ResponseState::Body && self.exchange.response_length == BodyLength::UntilClose;
+        self.end_with(if looks_whole { Intent::Abort(reason) } else { Intent::Linger(reason) });
+        // What ended the connection before stays its reason, but not with a close that would complete the response.
+        if looks_whole
+            && let Some((intent, _)) = &mut self.end
+            && let Some(first) = intent.reason()
+        {
+            *intent = Intent::Abort(first);
+        }
     }
 }
