@@ -44,6 +44,22 @@ pub(crate) fn bind(address: &ListenAddress, flag: &str) -> Result<Vec<TcpListene
     }
 }
 
+/// All that an address may mean, whether or not this machine has it.
+///
+/// # Errors
+///
+/// A line that says that its name means nothing, and what to do.
+pub(crate) fn candidates(address: &ListenAddress, flag: &str) -> Result<Vec<SocketAddr>, Failure> {
+    match &address.host {
+        Some(Host::Ip(ip)) => Ok(vec![SocketAddr::new(*ip, address.port)]),
+        None => {
+            let all = [IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::UNSPECIFIED)];
+            Ok(all.map(|ip| SocketAddr::new(ip, address.port)).to_vec())
+        }
+        Some(Host::Name(name)) => resolve(name, address.port, flag),
+    }
+}
+
 /// All addresses of the machine.
 fn bind_all(port: u16) -> Result<TcpListener, BindError> {
     let [v6, v4] = [IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::UNSPECIFIED)];

@@ -9,6 +9,7 @@ use crate::config;
 use crate::demo::{self, Demo};
 use crate::exit::{Exit, Failure};
 use crate::fault;
+use crate::handover::Inherited;
 use crate::lookups;
 use crate::passing::PassOn;
 use crate::say;
@@ -17,15 +18,15 @@ use crate::service::{Process, Setup};
 /// Where the admin pages are when the demo origin runs behind the proxy.
 const DEMO_ADMIN_PORT: u16 = 9901;
 
-/// Does what was asked for, and says with what code to end.
+/// Does what was asked for, with the sockets that were inherited, and says with what code to end.
 ///
 /// # Errors
 ///
 /// A line that says why it could not start.
-pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: Arguments, inherited: Inherited) -> Result<Exit, Failure> {
     match arguments.command {
-        Command::Proxy(arguments) => block_on(proxy(&arguments)),
-        Command::Origin(arguments) => block_on(origin(&arguments)),
+        Command::Proxy(arguments) => block_on(proxy(&arguments, inherited)),
+        Command::Origin(arguments) => block_on(origin(&arguments, inherited)),
         Command::Version => {
             say::output(format_args!("sheave {}", env!("CARGO_PKG_VERSION")));
             Ok(Exit::Drained)
@@ -33,7 +34,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     }
 }
 
-async fn proxy(arguments: &ProxyArguments) -> Result<Exit, Failure> {
+async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit, Failure> {
     let is_demo = arguments.origins.to.is_empty();
     let process = Process::prepare(Setup {
         listening: &arguments.listening,
@@ -43,6 +44,8 @@ async fn proxy(arguments: &ProxyArguments) -> Result<Exit, Failure> {
         // One towards the client, one towards the origin.
         descriptors_each: 2,
         logging: &arguments.logging,
+        handover_timeout: arguments.drain.handover_timeout,
+        inherited,
     })?;
     let mut origins = Vec::new();
     if is_demo {
@@ -78,7 +81,7 @@ async fn proxy(arguments: &ProxyArguments) -> Result<Exit, Failure> {
     process.run(role, Some(passing), in_force).await
 }
 
-async fn origin(arguments: &OriginArguments) -> Result<Exit, Failure> {
+async fn origin(arguments: &OriginArguments, inherited: Inherited) -> Result<Exit, Failure> {
     if !arguments.faults.fault.is_empty() {
         return fault::run(&arguments.faults.fault, &arguments.listening, arguments.logging.quiet).await;
     }
@@ -89,6 +92,8 @@ async fn origin(arguments: &OriginArguments) -> Result<Exit, Failure> {
         max_connections: arguments.client_limits.max_connections,
         descriptors_each: 1,
         logging: &arguments.logging,
+        handover_timeout: arguments.drain.handover_timeout,
+        inherited,
     })?;
     let mut in_force = config::say_clients(&arguments.client_timeouts, &arguments.client_limits);
     in_force.push(config::say_drain(&arguments.drain));

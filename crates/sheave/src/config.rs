@@ -167,7 +167,12 @@ pub(crate) fn say_origins(timeouts: &OriginTimeouts, limits: &OriginLimits, retr
 
 /// How a drain goes, in words.
 pub(crate) fn say_drain(drain: &DrainArguments) -> InForce {
-    let waits = [("announce", drain.drain_announce), ("quiet", drain.drain_quiet), ("grace", drain.drain_grace)];
+    let waits = [
+        ("announce", drain.drain_announce),
+        ("quiet", drain.drain_quiet),
+        ("grace", drain.drain_grace),
+        ("handover", drain.handover_timeout),
+    ];
     ("drain", say_waits(&waits))
 }
 

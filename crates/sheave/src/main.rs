@@ -14,6 +14,7 @@ mod demo;
 mod duration;
 mod exit;
 mod fault;
+mod handover;
 mod json;
 mod lifecycle_log;
 mod lifetime;
@@ -22,10 +23,12 @@ mod logs;
 mod lookups;
 mod network;
 mod passing;
+mod pulse;
 mod rate;
 mod room;
 mod say;
 mod service;
+mod service_manager;
 mod share;
 mod signal;
 mod sink;
@@ -39,7 +42,9 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match commands::run(args::Arguments::parse()) {
+    // Before there are threads: it takes what it reads out of the environment.
+    let inherited = handover::Inherited::take();
+    match inherited.and_then(|inherited| commands::run(args::Arguments::parse(), inherited)) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             say::error(format_args!("sheave: {failure}"));

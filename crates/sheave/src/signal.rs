@@ -13,6 +13,8 @@ pub(crate) enum Told {
     Drain(&'static str),
     /// HUP or USR1: open log files anew.
     Reopen,
+    /// USR2: start a successor, hand the listening sockets over to it, and drain.
+    HandOver,
 }
 
 /// The signals that are listened to. From here on they do not end the process by themselves.
@@ -22,6 +24,7 @@ pub(crate) struct Signals {
     int: Signal,
     hup: Signal,
     usr1: Signal,
+    usr2: Signal,
 }
 
 impl Signals {
@@ -36,6 +39,7 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
             usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -54,6 +58,8 @@ impl Signals {
                 Poll::Ready(Told::Drain("INT"))
             } else if has_come(&mut self.hup) || has_come(&mut self.usr1) {
                 Poll::Ready(Told::Reopen)
+            } else if has_come(&mut self.usr2) {
+                Poll::Ready(Told::HandOver)
             } else {
                 Poll::Pending
             }

@@ -1,6 +1,7 @@
 //! Answers the admin address.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
@@ -12,25 +13,46 @@ use sheave_server::error::HandlerError;
 use sheave_server::exchange::Exchange;
 use sheave_server::handler::Handler;
 
+use super::drain::DrainView;
 use super::pages;
 use super::readiness::Readiness;
 use crate::sink::Counts;
+
+/// How many turns of the thread's other tasks an answer waits for, to show what they did.
+const TURNS: usize = 16;
 
 /// The admin pages' handler.
 pub(crate) struct Admin {
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    drain: DrainView,
     access_log: Option<Box<dyn Fn() -> Counts + Send + Sync>>,
 }
 
 impl Admin {
-    /// Pages about these numbers, this readiness, and an access log, if there is one.
+    /// Pages about these numbers, this readiness, this drain, and an access log, if there is one.
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         readiness: Readiness,
+        drain: DrainView,
         access_log: Option<Box<dyn Fn() -> Counts + Send + Sync>>,
     ) -> Self {
-        Self { metrics, readiness, access_log }
+        Self { metrics, readiness, drain, access_log }
+    }
+
+    /// Begins a drain, if who asks may.
+    async fn begin_drain(&self, peer: Option<SocketAddr>, has_origin: bool) -> Page {
+        if let Err((status, why)) = self.drain.ask(peer, has_origin) {
+            return Page::text(status, why);
+        }
+        // The process's course is another task of this thread: after its turn the answer shows what it did.
+        for _ in 0..TURNS {
+            if self.drain.is_draining() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        Page::json(StatusCode::ACCEPTED, self.drain.page())
     }
 
     fn page(&self, target: &str) -> Page {
@@ -46,12 +68,10 @@ impl Admin {
                 Page { status: StatusCode::OK, content_type: CONTENT_TYPE, body }
             }
             "/connections" => match pages::limit(query) {
-                Ok(limit) => {
-                    let body = pages::connections(self.metrics.connections(), limit);
-                    Page { status: StatusCode::OK, content_type: "application/json", body }
-                }
+                Ok(limit) => Page::json(StatusCode::OK, pages::connections(self.metrics.connections(), limit)),
                 Err(what) => Page::text(StatusCode::BAD_REQUEST, what),
             },
+            "/drain" => Page::json(StatusCode::OK, self.drain.page()),
             _ => Page::text(StatusCode::NOT_FOUND, "there is nothing here; / says what there is\n"),
         }
     }
@@ -67,10 +87,14 @@ impl<S: Socket> Handler<S> for Admin {
     async fn handle(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
         let request = exchange.request();
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let is_drain = request.path_and_query() == "/drain";
         let page = if is_read {
             self.page(request.path_and_query())
+        } else if is_drain && request.method() == Method::POST {
+            let has_origin = request.fields().contains(Known::Origin);
+            self.begin_drain(exchange.peer(), has_origin).await
         } else {
-            Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here\n")
+            Page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and POST /drain\n")
         };
         let mut head = ResponseHead::new(page.status);
         let fields = head.fields_mut();
@@ -78,8 +102,8 @@ impl<S: Socket> Handler<S> for Admin {
             |name, value: &str| fields.push(name, value.as_bytes()).map_err(|_| HandlerError::Failed("admin-field"));
         push(Known::ContentType, page.content_type)?;
         push(Known::CacheControl, "no-store")?;
-        if !is_read {
-            push(Known::Allow, "GET, HEAD")?;
+        if page.status == StatusCode::METHOD_NOT_ALLOWED {
+            push(Known::Allow, if is_drain { "GET, HEAD, POST" } else { "GET, HEAD" })?;
         }
         exchange.respond(&mut head, &page.body).await
     }
@@ -96,16 +120,32 @@ impl Page {
     fn text(status: StatusCode, body: &str) -> Self {
         Self { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes().to_vec() }
     }
+
+    fn json(status: StatusCode, body: Vec<u8>) -> Self {
+        Self { status, content_type: "application/json", body }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use sheave_lifecycle::drain::DrainPlan;
+    use sheave_net::clock::Clock;
+    use sheave_net::drain::Drain;
+
     use super::*;
+    use crate::balance::Loads;
+
+    fn admin(readiness: Readiness) -> Admin {
+        let (events, _) = tokio::sync::mpsc::unbounded_channel();
+        let drains = vec![Drain::default()];
+        let view = DrainView::new(drains, Loads::new(1), DrainPlan::default(), Clock::start(), events);
+        Admin::new(Arc::new(Metrics::new(1)), readiness, view, None)
+    }
 
     #[test]
     fn ready_until_the_drain_begins() {
         let readiness = Readiness::default();
-        let admin = Admin::new(Arc::new(Metrics::new(1)), readiness.clone(), None);
+        let admin = admin(readiness.clone());
         assert_eq!(admin.page("/readyz").status, StatusCode::OK);
         readiness.drain();
         assert_eq!(admin.page("/readyz").status, StatusCode::SERVICE_UNAVAILABLE);
@@ -114,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_page_that_is_listed_is_there() {
-        let admin = Admin::new(Arc::new(Metrics::new(1)), Readiness::default(), None);
+        let admin = admin(Readiness::default());
         for path in pages::INDEX.split_whitespace().filter(|word| word.starts_with('/')) {
             assert_eq!(admin.page(path).status, StatusCode::OK, "{path}");
         }

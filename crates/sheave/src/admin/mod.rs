@@ -1,8 +1,10 @@
-//! What the operator can ask the running process over HTTP. Nothing here changes anything.
+//! What the operator can ask the running process over HTTP. Nothing here changes anything, but for a drain that is asked for.
 
+mod drain;
 mod handler;
 mod pages;
 mod readiness;
 
+pub(crate) use drain::DrainView;
 pub(crate) use handler::Admin;
 pub(crate) use readiness::Readiness;

@@ -13,6 +13,7 @@ sheave's admin pages:
   /healthz       200 as long as the process answers
   /readyz        200, or 503 once a drain has begun
   /connections   the live connections as JSON; ?limit=N for more than 1000 of them
+  /drain         how far the process is from its end, as JSON; POST begins a drain, from a loopback address only
 ";
 
 /// How many connections are shown when nobody says how many.

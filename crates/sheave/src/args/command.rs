@@ -22,7 +22,8 @@ Exit codes:
 
 Signals:
   TERM, INT   drain; a second one, 200 ms later or more, ends at once
-  HUP, USR1   open the access log anew, after it was rotated";
+  HUP, USR1   open the access log anew, after it was rotated
+  USR2        start the binary anew with the listening sockets; once it serves, drain";
 
 /// A reverse proxy that loses no request to a connection's own life cycle.
 #[derive(Parser, Debug)]
@@ -140,7 +141,8 @@ mod tests {
     #[test]
     fn the_defaults_are_what_the_help_says() {
         let proxy = proxy("").expect("needs no argument");
-        assert_eq!(proxy.listening.from, [ListenAddress::loopback(8080)]);
+        assert_eq!(proxy.listening.from, []);
+        assert_eq!(proxy.listening.addresses(), [ListenAddress::loopback(8080)]);
         assert_eq!(proxy.origins.to, []);
         assert_eq!(proxy.origins.balance, Balance::RoundRobin);
         assert_eq!(proxy.origins.host_header, HostHeader::Keep);
@@ -174,6 +176,7 @@ mod tests {
             [proxy.drain.drain_announce, proxy.drain.drain_quiet, proxy.drain.drain_grace],
             [Duration::ZERO, Duration::from_millis(200), seconds(30)]
         );
+        assert_eq!(proxy.drain.handover_timeout, seconds(30));
         assert_eq!(proxy.logging.access_log, LogTarget::Off);
         assert_eq!(proxy.logging.access_log_format, Format::Json);
         assert_eq!(proxy.client_limits.max_connections, None);
@@ -188,7 +191,7 @@ mod tests {
              --trust-forwarded ::1 --host-header origin --first-byte-timeout 1s --head-timeout 2s --body-timeout 3s \
              --idle-timeout 4s --write-timeout 5s --connect-timeout 6s --response-timeout 7s --upstream-body-timeout 8s \
              --upstream-idle-timeout 9s --exchange-timeout 10s --linger-timeout 11s --drain-announce 12s \
-             --drain-quiet 13s --drain-grace 14s --max-connections 15 --max-requests 16 --max-head 17k --max-request-line 8k --max-fields 100 --max-body 18m \
+             --drain-quiet 13s --drain-grace 14s --handover-timeout 15s --max-connections 15 --max-requests 16 --max-head 17k --max-request-line 8k --max-fields 100 --max-body 18m \
              --max-upstream-connections 19 --max-upstream-idle 20 --retry-attempts 4 --retry-budget 10% --retry-body 0 \
              --retry-idempotency-key --quiet",
         )

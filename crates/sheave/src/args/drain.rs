@@ -21,4 +21,8 @@ pub(crate) struct DrainArguments {
     /// How long exchanges that are under way may take before they are reset.
     #[arg(long, value_name = "TIME", value_parser = parse, default_value = "30s")]
     pub(crate) drain_grace: Duration,
+
+    /// How long a successor (SIGUSR2) may take to say that it serves; after it, it is stopped, and this process serves on.
+    #[arg(long, value_name = "TIME", value_parser = parse, default_value = "30s")]
+    pub(crate) handover_timeout: Duration,
 }

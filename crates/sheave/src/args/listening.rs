@@ -5,6 +5,9 @@ use clap::Args;
 use crate::address::ListenAddress;
 use crate::limit;
 
+/// Where clients are served if nobody says so and nothing is inherited.
+const DEFAULT_PORT: u16 = 8080;
+
 /// Where to listen, and with how many workers.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Listening")]
@@ -12,17 +15,26 @@ pub(crate) struct Listening {
     /// Where to accept connections; may be given more than once.
     ///
     /// `HOST:PORT`, `[::1]:PORT`; `:PORT` for all addresses of the machine; `PORT` alone for the loopback address. Port 0
-    /// lets the system choose one, which is then printed.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    /// lets the system choose one, which is then printed. Sockets that are inherited (systemd's socket activation, a
+    /// predecessor) are served in any case, and an address that one of them serves is not bound. [default:
+    /// 127.0.0.1:8080; nothing when sockets for clients are inherited]
+    #[arg(long, value_name = "ADDR")]
     pub(crate) from: Vec<ListenAddress>,
 
-    /// Where to serve /metrics, /healthz, /readyz and /connections.
+    /// Where to serve /metrics, /healthz, /readyz, /connections and /drain.
     ///
-    /// Not meant for the public. [default: off; 127.0.0.1:9901 when the demo origin runs behind the proxy]
+    /// Not meant for the public. An inherited socket that is named `admin` is served in any case. [default: off; 127.0.0.1:9901 when the demo origin runs behind the proxy]
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<ListenAddress>,
 
     /// How many worker threads share the connections [default: one for each core].
     #[arg(long, value_name = "N", value_parser = limit::parse_count)]
     pub(crate) workers: Option<u64>,
+}
+
+impl Listening {
+    /// Where clients are served when nothing is inherited.
+    pub(crate) fn addresses(&self) -> Vec<ListenAddress> {
+        if self.from.is_empty() { vec![ListenAddress::loopback(DEFAULT_PORT)] } else { self.from.clone() }
+    }
 }

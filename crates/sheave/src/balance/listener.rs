@@ -25,16 +25,19 @@ const HAND_OVER_BURST: usize = 32;
 /// Lets all workers listen on one socket: a place for each. The socket closes with the last of them, and its one backlog
 /// outlives any single worker.
 ///
+/// `is_ours` says that nobody else listens on it, so that it may refuse new connections when it ends.
+///
 /// # Errors
 ///
 /// As the kernel says it; each worker needs a descriptor of its own.
-pub(crate) fn share(socket: std::net::TcpListener, loads: &Loads) -> io::Result<Vec<Place>> {
+pub(crate) fn share(socket: std::net::TcpListener, is_ours: bool, loads: &Loads) -> io::Result<Vec<Place>> {
     let address = socket.local_addr()?;
     let local = SocketAddr::new(address.ip().to_canonical(), address.port());
     let door = Arc::new(Door {
         inboxes: (0..loads.workers()).map(|_| Inbox::new()).collect(),
         loads: loads.clone(),
         is_ending: AtomicBool::new(false),
+        is_ours,
         local,
     });
     let last = loads.workers() - 1;
@@ -52,6 +55,7 @@ struct Door {
     inboxes: Box<[Inbox<HandedOver>]>,
     loads: Loads,
     is_ending: AtomicBool,
+    is_ours: bool,
     local: SocketAddr,
 }
 
@@ -188,6 +192,11 @@ impl Listener for BalancedListener {
 
     fn refuse_new(&mut self) -> Result<(), IoFault> {
         self.door.is_ending.store(true, Ordering::Release);
+        if !self.door.is_ours {
+            // It would be deaf for whoever listens on it after us. What comes until our end is served by us, and what
+            // comes later by them.
+            return Ok(());
+        }
         let socket = self.socket.as_fd().try_clone_to_owned().map_err(|error| IoFault::new(Op::Option, &error))?;
         // The refusal belongs to the socket, and stays when this descriptor of it is closed.
         TcpAcceptor::from_std(socket.into(), &TcpOptions::default())?.refuse_new()
@@ -248,7 +257,7 @@ mod tests {
     fn listen(loads: &Loads) -> (SocketAddr, Vec<BalancedListener>) {
         let socket = bind_tcp((Ipv4Addr::LOCALHOST, 0).into(), &ListenOptions::default()).expect("binds");
         let address = socket.local_addr().expect("an address");
-        let places = share(socket, loads).expect("shares");
+        let places = share(socket, true, loads).expect("shares");
         (address, places.into_iter().map(|place| place.listen().expect("listens")).collect())
     }
 

@@ -23,6 +23,11 @@ impl Loads {
         self.0.len()
     }
 
+    /// The number of live connections of all workers.
+    pub(crate) fn total(&self) -> usize {
+        self.0.iter().map(|load| load.0.load(Ordering::Relaxed)).sum()
+    }
+
     /// Chooses a worker for a connection that `accepting` has accepted, and counts it there.
     ///
     /// Several workers may do so at once, each by numbers that the other is about to change: then the difference between

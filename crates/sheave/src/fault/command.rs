@@ -41,8 +41,8 @@ pub(crate) async fn run(specs: &[Spec], listening: &Listening, is_quiet: bool) -
     let is_refusing = faults.is_refusing;
     let origin = FaultyOrigin::new(faults);
     let mut sockets = Vec::new();
-    for address in &listening.from {
-        sockets.extend(bind(address, "--from")?);
+    for address in listening.addresses() {
+        sockets.extend(bind(&address, "--from")?);
     }
     let mut lines = Vec::new();
     let mut held = Vec::new();
@@ -80,7 +80,7 @@ pub(crate) async fn run(specs: &[Spec], listening: &Listening, is_quiet: bool) -
             lines.join("\n")
         ));
     }
-    while signals.next().await == Told::Reopen {
+    while !matches!(signals.next().await, Told::Drain(_)) {
         say::output(origin.tally().counts());
     }
     say::output(origin.tally().counts());

@@ -2,6 +2,8 @@
 
 mod process;
 mod role;
+mod sockets;
+mod surroundings;
 mod worker;
 
 pub(crate) use process::{Process, Setup};

@@ -1,40 +1,39 @@
 //! Puts the process together: sockets, logs, workers, the admin address; then waits for its end.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sheave_lifecycle::drain::DrainReport;
-use sheave_lifecycle::observe::Silent;
+use sheave_lifecycle::handover::Stage;
 use sheave_metrics::metrics::Metrics;
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
 use sheave_net::limits::{FileLimit, raise_file_limit};
-use sheave_net::tcp_listen::TcpAcceptor;
-use sheave_net::tcp_options::TcpOptions;
 use sheave_server::config::ServerConfig;
 use sheave_server::server::Server;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::role::{Role, WorkerContext};
+use super::sockets::{Kept, Sockets, addresses};
+use super::surroundings::{AdminPages, Around, keep_watched};
 use super::worker;
 use crate::address::ListenAddress;
-use crate::admin::{Admin, Readiness};
+use crate::admin::{Admin, DrainView, Readiness};
 use crate::args::{Listening, Logging};
 use crate::balance::{self, BalancedListener, Loads, Place};
 use crate::banner::{Banner, Passing};
-use crate::bind::bind;
 use crate::config::InForce;
 use crate::exit::{Exit, Failure};
+use crate::handover::{Inherited, Predecessor, Relaunch, Trust};
 use crate::lifetime::{self, Crew, Event};
 use crate::logs::Logs;
+use crate::pulse::{Pulse, Pulses};
 use crate::room::{self, Room};
 use crate::say;
+use crate::service_manager::{ServiceManager, Tell};
 use crate::signal::Signals;
-
-/// Admin connections at a time: enough for a few scrapers and people.
-const MAX_ADMIN_CONNECTIONS: usize = 256;
 
 /// What a process is to be.
 pub(crate) struct Setup<'a> {
@@ -50,12 +49,18 @@ pub(crate) struct Setup<'a> {
     pub(crate) descriptors_each: u64,
     /// What is logged where.
     pub(crate) logging: &'a Logging,
+    /// How long a successor may take to say that it serves.
+    pub(crate) handover_timeout: Duration,
+    /// The sockets that were open when the process began.
+    pub(crate) inherited: Inherited,
 }
 
 /// A process that listens and does not accept yet.
 pub(crate) struct Process {
-    listening: Vec<TcpListener>,
-    admin: Vec<TcpListener>,
+    sockets: Sockets,
+    kept: Vec<Kept>,
+    predecessor: Option<Predecessor>,
+    handover_timeout: Duration,
     workers: usize,
     server: ServerConfig,
     files: FileLimit,
@@ -72,7 +77,7 @@ impl Process {
     /// # Errors
     ///
     /// A line that says what, where, and what to do.
-    pub(crate) fn prepare(setup: Setup<'_>) -> Result<Self, Failure> {
+    pub(crate) fn prepare(mut setup: Setup<'_>) -> Result<Self, Failure> {
         // First of all: whoever can connect to us can also be about to end us, and a drain it shall be.
         let signals = Signals::listen().map_err(|error| {
             Failure::start(format!("cannot listen to signals: {error}; raise the descriptor limit (ulimit -n)"))
@@ -82,20 +87,30 @@ impl Process {
             Some(workers) => usize::try_from(workers).unwrap_or(usize::MAX).min(MAX_WORKERS),
             None => std::thread::available_parallelism().map_or(1, NonZero::get),
         };
-        let mut listening = Vec::new();
-        for address in &setup.listening.from {
-            listening.extend(bind(address, "--from")?);
-        }
-        let admin = match setup.listening.admin.as_ref().or(setup.default_admin.as_ref()) {
-            Some(address) => bind(address, "--admin")?,
-            None => Vec::new(),
-        };
+        let sockets = Sockets::open(&mut setup.inherited, setup.listening, setup.default_admin.as_ref())?;
+        let kept = sockets.for_successor().map_err(|error| cannot_start(&error))?;
+        let predecessor = setup.inherited.take_predecessor();
         let logs = Logs::open(setup.logging, workers)?;
         let room = Room::new(setup.max_connections, files, workers as u64, setup.descriptors_each);
         let server =
             ServerConfig { max_connections: room::share(room.max_connections, workers as u64), ..setup.server };
         let is_quiet = setup.logging.quiet;
-        Ok(Self { listening, admin, workers, server, files, room, logs, is_quiet, clock: Clock::start(), signals })
+        let handover_timeout = setup.handover_timeout;
+        let clock = Clock::start();
+        Ok(Self {
+            sockets,
+            kept,
+            predecessor,
+            handover_timeout,
+            workers,
+            server,
+            files,
+            room,
+            logs,
+            is_quiet,
+            clock,
+            signals,
+        })
     }
 
     /// How many workers there will be.
@@ -118,9 +133,9 @@ impl Process {
         let readiness = Readiness::default();
         let (events, mut happened) = unbounded_channel();
         let mut banner = Banner {
-            listening: addresses(&self.listening),
+            listening: addresses(&self.sockets.clients),
             origins: passing,
-            admin: addresses(&self.admin),
+            admin: addresses(&self.sockets.admin),
             workers: self.workers,
             descriptors: self.files.to_string(),
             max_connections: self.room.max_connections,
@@ -131,23 +146,27 @@ impl Process {
         if let Some(warning) = self.room.warning(self.files) {
             tracing::warn!("{warning}");
         }
-        let admin = Admin::new(Arc::clone(&metrics), readiness.clone(), self.logs.access_counter());
-        serve_admin(admin, self.admin, self.clock).map_err(|error| cannot_start(&error))?;
-
         let loads = Loads::new(self.workers);
+        let drains: Vec<Drain> = (0..self.workers).map(|_| Drain::default()).collect();
+        let view = DrainView::new(drains.clone(), loads.clone(), self.server.drain, self.clock, events.clone());
+        let admin = Admin::new(Arc::clone(&metrics), readiness.clone(), view.clone(), self.logs.access_counter());
+        let admin = AdminPages::serve(admin, self.sockets.admin, self.clock).map_err(|error| cannot_start(&error))?;
         let mut places: Vec<Vec<Place>> = (0..self.workers).map(|_| Vec::new()).collect();
-        for socket in self.listening {
-            let shares = balance::share(socket, &loads).map_err(|error| cannot_start(&error))?;
+        for its in self.sockets.clients {
+            let shares = balance::share(its.socket, its.is_ours, &loads).map_err(|error| cannot_start(&error))?;
             places.iter_mut().zip(shares).for_each(|(worker, share)| worker.push(share));
         }
-        let mut crew = Crew { drains: Vec::new(), plan: self.server.drain, clock: self.clock };
+        let manager = ServiceManager::of_environment();
+        let pulses = Pulses::new(self.workers);
+        let trust = Trust::new(self.predecessor.is_none());
+        let crew = Crew { drains, plan: self.server.drain, clock: self.clock, trust: trust.clone() };
         for (number, places) in places.into_iter().enumerate() {
-            let drain = Drain::default();
-            crew.drains.push(drain.clone());
+            let drain = crew.drains[number].clone();
+            let pulse = manager.watchdog_period().map(|period| (pulses.of(number), period / 2));
             let observer = self.logs.observer(number, metrics.shard(number));
             let context = WorkerContext { clock: self.clock, observer };
             let (role, config) = (role.clone(), self.server);
-            let begin = move || begin(&role, context, &config, drain, places);
+            let begin = move || begin(&role, context, &config, drain, places, pulse);
             let told = events.clone();
             let ended = Box::new(move |report| {
                 // Nobody listens any more only when the process is ending anyway.
@@ -159,10 +178,48 @@ impl Process {
         if !self.is_quiet {
             say::error(&banner);
         }
-        let end = lifetime::until_drained(&mut happened, &crew, &readiness, || self.logs.reopen()).await;
+        tokio::spawn(say_ready(self.predecessor, trust.clone(), manager.clone(), pulses, view.clone()));
+        let mut around = Around {
+            logs: &self.logs,
+            metrics,
+            readiness,
+            view,
+            admin,
+            manager,
+            trust,
+            relaunch: Relaunch::ours(),
+            kept: self.kept,
+            handover_timeout: self.handover_timeout,
+            plan: self.server.drain,
+        };
+        let end = lifetime::until_drained(&mut happened, &crew, &mut around).await;
         end.log();
+        let is_last = around.view.stage() != Stage::HandedOver;
+        around.admin.finish(is_last).await;
         self.logs.close();
         Ok(end.exit())
+    }
+}
+
+/// Says that this process serves, to whom it may concern: its predecessor, who tells the service manager, or else the
+/// manager. Then keeps the manager's watchdog quiet.
+async fn say_ready(
+    predecessor: Option<Predecessor>,
+    trust: Trust,
+    manager: ServiceManager,
+    pulses: Pulses,
+    view: DrainView,
+) {
+    match predecessor {
+        Some(predecessor) => {
+            if !predecessor.confirm(trust).await {
+                return;
+            }
+        }
+        None => manager.tell(Tell::Ready),
+    }
+    if let Some(period) = manager.watchdog_period() {
+        keep_watched(manager, pulses, view, period).await;
     }
 }
 
@@ -176,10 +233,14 @@ fn begin<R: Role>(
     config: &ServerConfig,
     drain: Drain,
     places: Vec<Place>,
+    pulse: Option<(Pulse, Duration)>,
 ) -> io::Result<impl Future<Output = DrainReport> + use<R>> {
     let handler = role.handler(context.clone())?;
     let listeners = places.into_iter().map(Place::listen).collect::<io::Result<Vec<_>>>()?;
     let server = Server::new(handler, *config, context.clock, context.observer, drain);
+    if let Some((pulse, period)) = pulse {
+        tokio::spawn(pulse.beat(period));
+    }
     Ok(async move {
         let report = serve_all(&server, listeners).await;
         R::ended(server.handler());
@@ -215,25 +276,8 @@ where
     whole
 }
 
-/// Serves the admin pages from the main thread, whose runtime has nothing else to do: they answer while workers are busy.
-fn serve_admin(admin: Admin, sockets: Vec<TcpListener>, clock: Clock) -> io::Result<()> {
-    let config = ServerConfig { max_connections: MAX_ADMIN_CONNECTIONS, ..ServerConfig::default() };
-    let server = Server::new(admin, config, clock, Arc::new(Silent), Drain::default());
-    for socket in sockets {
-        let acceptor = TcpAcceptor::from_std(socket, &TcpOptions::default())
-            .map_err(|fault| io::Error::from_raw_os_error(fault.errno.0))?;
-        let server = server.clone();
-        tokio::spawn(async move { server.serve(acceptor).await });
-    }
-    Ok(())
-}
-
 async fn listen_to_signals(mut signals: Signals, events: UnboundedSender<Event>) {
     while events.send(Event::Told(signals.next().await)).is_ok() {}
-}
-
-fn addresses(sockets: &[TcpListener]) -> Vec<SocketAddr> {
-    sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
 }
 
 fn cannot_start(error: &io::Error) -> Failure {
