@@ -406,7 +406,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         self.context.observer.moved(&Moved {
             side: self.side,
             id: self.id,
-            phase: self.machine.phase(),
+            phase: self.phase(),
             exchanges: self.machine.exchanges(),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
@@ -472,12 +472,30 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     }
 
     fn note_end(&mut self, reason: CloseReason) {
-        self.end.get_or_insert((reason, self.machine.phase()));
+        self.end.get_or_insert((reason, self.phase()));
     }
 
     fn ended_as(&self) -> (CloseReason, Phase) {
         self.end
-            .unwrap_or_else(|| (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), self.machine.phase()))
+            .unwrap_or_else(|| (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), self.phase()))
+    }
+
+    /// Where the connection stands. A message that is framed whole is under way as long as bytes of it are owed.
+    fn phase(&self) -> Phase {
+        match self.machine.phase() {
+            Phase::Idle if !self.outbox.is_empty() => Phase::Response,
+            phase => phase,
+        }
+    }
+
+    /// Whether a FIN now would make a message look complete that is not, or would hide that an exchange was given up.
+    fn is_cut_off(&self) -> bool {
+        self.end.is_none()
+            && match self.machine.intent() {
+                Intent::Abort(_) => true,
+                Intent::Continue => self.phase().is_busy(),
+                Intent::Close(_) | Intent::Linger(_) => !self.outbox.is_empty(),
+            }
     }
 
     /// Writes what is owed, for as long as that may take.
@@ -551,6 +569,9 @@ fn empty(buffer: &mut BytesMut) {
 
 impl<M: Machine, S: Socket> Drop for Leg<M, S> {
     fn drop(&mut self) {
+        if self.is_cut_off() {
+            self.socket.set_abortive_close();
+        }
         let (reason, phase) = self.ended_as();
         let now = self.context.clock.now();
         self.context.observer.closed(&Closed {

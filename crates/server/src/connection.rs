@@ -114,7 +114,10 @@ async fn exchange<S: Socket, H: Handler<S>>(
     if !matches!(end, Guarded::Forced | Guarded::TurnedAway) {
         let rest = exchange.finish(shared.context.linger.max_bytes);
         match guard::run(rest, clock, deadline, &mut guard_alarm, watch).await {
-            Guarded::Forced => exchange.truncate(CloseReason::DrainForced),
+            Guarded::Forced => {
+                exchange.note_error(CloseReason::DrainForced.label());
+                exchange.truncate(CloseReason::DrainForced);
+            }
             Guarded::TimedOut => exchange.give_up_rest(),
             Guarded::Done(_) | Guarded::Panicked | Guarded::TurnedAway => {}
         }
