@@ -1,13 +1,13 @@
 //! One exchange with an origin on a connection of its own for as long as it lasts.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::Deadline;
 use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::errno::IoFault;
+use sheave_lifecycle::keep_alive::requests_left;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::ConnectionId;
 use sheave_lifecycle::retry::Progress;
@@ -15,56 +15,27 @@ use sheave_lifecycle::time::Time;
 use sheave_net::leg::Received;
 use sheave_net::socket::{Liveness, Socket};
 use sheave_proto::batch::Batch;
-use sheave_proto::error::{Misuse, ProtocolError};
+use sheave_proto::error::ProtocolError;
 use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
+use sheave_proto::keep_alive::KeepAlive;
 use sheave_proto::state::{RequestState, ResponseState};
 
-use crate::shelves::{ClientLeg, Shelves};
-
-/// Why an exchange with an origin failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum CallError {
-    /// The kernel said so.
-    Io(IoFault),
-    /// The origin broke a rule.
-    Protocol(ProtocolError),
-    /// The origin sent FIN before a byte of its response.
-    Closed,
-    /// A deadline passed.
-    TimedOut(Timer),
-    /// The request contradicts itself.
-    Misuse(Misuse),
-}
-
-impl CallError {
-    /// A name that stays stable for ever: for metrics, logs and error fields.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Io(fault) if fault.errno.is_peer_gone() => "upstream-reset",
-            Self::Io(fault) if fault.errno.is_unreachable() => "upstream-unreachable",
-            Self::Io(_) => "upstream-io-error",
-            Self::Protocol(ProtocolError::TruncatedHead | ProtocolError::TruncatedBody) => "upstream-truncated",
-            Self::Protocol(_) => "upstream-protocol-error",
-            Self::Closed => "upstream-closed",
-            Self::TimedOut(Timer::Response) => "upstream-response-timeout",
-            Self::TimedOut(Timer::BodyRead) => "upstream-body-timeout",
-            Self::TimedOut(Timer::Write) => "upstream-write-timeout",
-            Self::TimedOut(_) => "upstream-timeout",
-            Self::Misuse(_) => "upstream-misuse",
-        }
-    }
-}
+use crate::error::CallError;
+use crate::place::Place;
+use crate::shelf::{ClientLeg, Parked};
 
 /// One exchange with an origin. When it ended well its connection goes back to the pool by itself; dropped before, the
 /// connection is closed, so that no byte of this exchange reaches the next.
 pub struct Call<S: Socket> {
     leg: Option<ClientLeg<S>>,
+    place: Option<Place<S>>,
     address: SocketAddr,
     is_reused: bool,
-    shelves: Arc<Shelves<S>>,
+    /// What the response says of the connection's future.
+    told: KeepAlive,
+    left: Option<u64>,
     bytes_before: (u64, u64),
     found_closed: bool,
     /// Why writing ended early; the response may still come.
@@ -72,9 +43,28 @@ pub struct Call<S: Socket> {
 }
 
 impl<S: Socket> Call<S> {
-    pub(crate) fn new(leg: ClientLeg<S>, address: SocketAddr, is_reused: bool, shelves: Arc<Shelves<S>>) -> Self {
-        let bytes_before = (leg.bytes_in(), leg.bytes_out());
-        Self { leg: Some(leg), address, is_reused, shelves, bytes_before, found_closed: false, write_fault: None }
+    /// An exchange on a connection that was opened for it.
+    pub(crate) fn fresh(leg: ClientLeg<S>, place: Place<S>) -> Self {
+        Self::on(leg, place, None)
+    }
+
+    /// An exchange on a connection that was parked.
+    pub(crate) fn reused(parked: Parked<S>, place: Place<S>) -> Self {
+        Self::on(parked.leg, place, parked.left)
+    }
+
+    fn on(leg: ClientLeg<S>, place: Place<S>, left: Option<u64>) -> Self {
+        Self {
+            address: place.address,
+            is_reused: leg.machine().exchanges() > 0,
+            told: KeepAlive::default(),
+            left,
+            bytes_before: (leg.bytes_in(), leg.bytes_out()),
+            found_closed: false,
+            write_fault: None,
+            leg: Some(leg),
+            place: Some(place),
+        }
     }
 
     fn leg(&self) -> &ClientLeg<S> {
@@ -194,12 +184,16 @@ impl<S: Socket> Call<S> {
         forward: impl FnOnce(Batch<'_, ResponseHead>) -> T,
     ) -> Poll<Result<T, CallError>> {
         let mut error = None;
+        let mut told = None;
         let mut forward = Some(forward);
         let received = ready!(self.leg_mut().poll_receive(cx, now, |machine, input| {
             let batch = machine.receive_batch(input, now);
             error = batch.error;
+            // Before whoever takes the head strips what is meant for this hop alone.
+            told = batch.head.as_ref().map(|head| KeepAlive::of(head.fields()));
             forward.take().map(|forward| forward(batch))
         }));
+        self.told = told.unwrap_or(self.told);
         Poll::Ready(match received {
             _ if error.is_some() => Err(CallError::Protocol(error.unwrap_or(ProtocolError::UnaskedBytes))),
             Ok(Received::Bytes(Some(value))) => Ok(value),
@@ -281,20 +275,21 @@ impl<S: Socket> Call<S> {
 
 impl<S: Socket> Drop for Call<S> {
     fn drop(&mut self) {
-        let Some(mut leg) = self.leg.take() else { return };
+        let (Some(mut leg), Some(place)) = (self.leg.take(), self.place.take()) else { return };
         // Parked only with both halves done, everything written, nothing unread, and keep-alive agreed. RFC 9112 §9.3
         if leg.machine().is_idle() && !leg.has_unsent() && self.write_fault.is_none() {
             if leg.has_unread() {
                 leg.machine_mut().end(Intent::Abort(CloseReason::UnaskedBytes));
             } else {
-                return self.shelves.park(self.address, leg);
+                let now = leg.context().clock.now();
+                return place.park(leg, self.told, requests_left(self.left, self.told.max), now);
             }
         }
         if let Some(fault) = self.write_fault {
             leg.machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
         }
         leg.machine_mut().end(Intent::Abort(CloseReason::Cancelled));
-        self.shelves.release(self.address);
+        // The connection first, and then its place, so that there is never one more than may be.
         leg.close_now();
     }
 }

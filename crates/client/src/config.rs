@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use sheave_lifecycle::keep_alive::KeepAlivePolicy;
 use sheave_net::dial::DialPlan;
 use sheave_net::leg::LingerPlan;
 use sheave_proto::config::{ConnectionConfig, Timeouts};
+
+use crate::total::Total;
 
 /// What a client holds origins to. Every timeout and limit is on.
 #[derive(Clone, Debug)]
@@ -13,26 +16,45 @@ pub struct ClientConfig {
     ///
     /// `timeouts.idle` is how long a connection is parked at most; default here: 30 s.
     /// `timeouts.body` is the longest silence amid a response's body; default here: 60 s.
+    /// `max_age` is how old a connection may become before it is parked no more, and closed while it is.
     pub connection: ConnectionConfig,
     /// How long an origin that is sent bytes may take none. Default: 30 s.
     pub write_timeout: Duration,
     /// How connections are opened, and how long that may take.
     pub dial: DialPlan,
+    /// Up to which age parked connections are reused, by what is learned of each address.
+    pub keep_alive: KeepAlivePolicy,
     /// Parked connections per address. Default: 1,024. Zero parks none.
     pub max_idle: usize,
     /// Connections per address, parked and busy. Default: 10,000; at least one.
     pub max_connections: usize,
+    /// Connections over all addresses, and over all pools that share it. Default: unbounded, so that the cap of each
+    /// address is what counts.
+    pub total: Total,
+    /// Requests that may wait for each address while there are as many connections as may be. Default: 1,024. Zero lets
+    /// none wait.
+    pub max_queue: usize,
+    /// How long each waits at most. Default: 5 s. Zero lets none wait for long enough.
+    pub queue_timeout: Duration,
+    /// Connections that are kept parked to each address of the origins that the pool follows, fresh ones where there are
+    /// too few, within the caps. Default: none.
+    pub prewarm: usize,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
         let timeouts = Timeouts { idle: Duration::from_secs(30), body: Duration::from_secs(60), ..Timeouts::default() };
         Self {
-            connection: ConnectionConfig { timeouts, max_requests: u64::MAX, ..ConnectionConfig::default() },
+            connection: ConnectionConfig { timeouts, ..ConnectionConfig::default() },
             write_timeout: Duration::from_secs(30),
             dial: DialPlan::default(),
+            keep_alive: KeepAlivePolicy::default(),
             max_idle: 1024,
             max_connections: 10_000,
+            total: Total::unbounded(),
+            max_queue: 1024,
+            queue_timeout: Duration::from_secs(5),
+            prewarm: 0,
         }
     }
 }

@@ -3,8 +3,16 @@
 //! [`pool::Pool`] hands out a [`call::Call`]: a connection that carries one exchange, and goes back by itself when that
 //! ended well.
 
+mod by_address;
 pub mod call;
 pub mod config;
+pub mod error;
 pub mod origin;
+mod place;
 pub mod pool;
+mod queue;
+mod shelf;
 mod shelves;
+pub mod stats;
+mod sweep;
+pub mod total;

@@ -30,6 +30,11 @@ impl Origin {
         Self::new(Resolved::fixed(address), "")
     }
 
+    /// Where its addresses come from.
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
     /// What `Host` says where it names the origin: without the port where that is 80. RFC 9110 §7.2
     pub fn authority(&self) -> &str {
         &self.authority

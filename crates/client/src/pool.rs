@@ -1,56 +1,40 @@
 //! Parked connections by address: the youngest first, and only those that the kernel says are alive.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use sheave_lifecycle::close::CloseReason;
-use sheave_lifecycle::deadline::Timer;
-use sheave_lifecycle::machine::{Intent, Machine};
+use sheave_lifecycle::keep_alive::{Closes, Reuse};
 use sheave_lifecycle::observe::Observer;
 use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::time::Time;
 use sheave_net::clock::Clock;
 use sheave_net::dial::{Connect, dial};
-use sheave_net::dial_error::DialError;
 use sheave_net::leg::{Ends, Leg, LegContext};
+use sheave_net::resolve::Resolved;
 use sheave_net::socket::{Liveness, Socket};
 use sheave_proto::config::ConnectionConfig;
 use sheave_proto::connection::Connection;
 
 use crate::call::Call;
 use crate::config::ClientConfig;
-use crate::shelves::{ClientLeg, Parked, Place, Shelves};
-
-/// How often parked connections are looked at. A tenth of a second bounds how long a closed one stays in CLOSE_WAIT.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
+use crate::error::PoolError;
+use crate::place::Place;
+use crate::queue::{Grant, Waiting};
+use crate::shelf::{ClientLeg, Parked};
+use crate::shelves::{Seat, Shelves, end};
+use crate::stats::{AddressState, PoolStats};
+use crate::sweep::Followed;
 
 /// Connections to origins. One per worker: its lock is never contended there, and it is correct where it is.
+///
+/// A request on a parked connection takes that lock twice, once to have it and once to give it back, and asks the kernel
+/// once whether it lives; it allocates nothing and sets no timer. [`Self::sweep`] is to be run beside the pool.
 pub struct Pool<C: Connect> {
-    connector: C,
-    config: ClientConfig,
+    pub(crate) connector: C,
     connection: Arc<ConnectionConfig>,
-    context: Arc<LegContext>,
-    shelves: Arc<Shelves<C::Socket>>,
-}
-
-/// Why there is no connection.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum PoolError {
-    /// As many connections to every one of the addresses exist as may.
-    Exhausted,
-    /// No address could be connected to.
-    Dial(DialError),
-}
-
-/// A pool's numbers at one moment.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct PoolStats {
-    /// Parked connections.
-    pub idle: usize,
-    /// Connections that carry an exchange, or are being opened.
-    pub busy: usize,
+    pub(crate) shelves: Arc<Shelves<C::Socket>>,
+    pub(crate) followed: Mutex<Vec<Followed>>,
 }
 
 impl<C: Connect> Pool<C> {
@@ -60,155 +44,208 @@ impl<C: Connect> Pool<C> {
         Self {
             connector,
             connection: Arc::new(config.connection),
-            context: Arc::new(context),
-            shelves: Arc::new(Shelves::new(config.max_idle)),
-            config,
+            shelves: Arc::new(Shelves::new(config, Arc::new(context))),
+            followed: Mutex::new(Vec::new()),
         }
     }
 
-    /// The youngest parked connection to `address` that the kernel says is alive.
+    /// Follows an origin as its addresses change: connections to those that it has no longer are retired within a sweep,
+    /// and to those that it has, connections are kept ready as [`ClientConfig::prewarm`] says.
+    ///
+    /// A pool that follows one origin is for the origins that it follows: connections to any other address are not kept.
+    pub fn follow(&self, origin: Resolved) {
+        let mut followed = self.followed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        followed.push(Followed::new(origin));
+        self.shelves.wake.notify_one();
+    }
+
+    /// The youngest parked connection to `address` that is young enough for such a request, and that the kernel says is
+    /// alive. `None` where others wait already, too.
     ///
     /// One system call for each that is looked at; those found dead are closed and counted by what was found. A check
-    /// narrows the race with an origin that closes in this instant, and cannot close it: see [`Call::poll_send_body`].
-    pub fn checkout(&self, address: SocketAddr, now: Time) -> Option<Call<C::Socket>> {
-        loop {
-            let Parked { mut leg, since } = self.shelves.with(|shelves| shelves.get_mut(&address)?.parked.pop())?;
-            let parked_for = now.since(since);
-            match verdict(&leg, parked_for, self.config.connection.timeouts.idle) {
-                None => {
-                    self.context.observer.reused(leg.id(), parked_for);
-                    return Some(Call::new(leg, address, true, self.shelves.clone()));
+    /// narrows the race with an origin that closes in this instant, and cannot close it: what closes it is that a
+    /// connection is not reused when its origin is about to close it, as far as that was learned, and that a request which
+    /// cannot be sent again takes one much younger than that, or none ([`Reuse::Careful`]).
+    pub fn checkout(&self, address: SocketAddr, now: Time, reuse: Reuse) -> Option<Call<C::Socket>> {
+        let mut closes = None;
+        let call = loop {
+            let Some((parked, place)) = self.shelves.take(address, reuse, now) else { break None };
+            match self.examined(parked, place, now) {
+                Ok(call) => break Some(call),
+                Err((alive_at, parked_since)) => {
+                    let closes: &mut Closes = closes.get_or_insert_default();
+                    closes.note(alive_at.since(parked_since), now.since(parked_since));
                 }
-                Some(reason) => {
-                    self.context.observer.found_dead(leg.id(), reason);
-                    leg.machine_mut().end(Intent::Close(reason));
-                    self.shelves.release(address);
-                    leg.close_now();
-                }
+            }
+        };
+        if let Some(closes) = closes {
+            self.shelves.note_closes(address, &closes);
+        }
+        call
+    }
+
+    /// A call on a parked connection, if it is alive. Otherwise it is closed, and what is left is when it was last known
+    /// to be alive, and since when it was parked.
+    fn examined(
+        &self,
+        parked: Parked<C::Socket>,
+        place: Place<C::Socket>,
+        now: Time,
+    ) -> Result<Call<C::Socket>, (Time, Time)> {
+        let observer = &self.shelves.context.observer;
+        match found_dead(&parked.leg) {
+            None => {
+                observer.reused(parked.leg.id(), now.since(parked.since));
+                Ok(Call::reused(parked, place))
+            }
+            Some(reason) => {
+                observer.found_dead(parked.leg.id(), reason);
+                let moments = (parked.alive_at, parked.since);
+                end(parked.leg, reason);
+                drop(place);
+                Err(moments)
             }
         }
     }
 
-    /// Opens a new connection to the first of `addresses` that answers, in the manner of RFC 8305.
+    /// A connection to one of `addresses`, for one exchange: the youngest parked one of the first that has one, or a new
+    /// one ([`Self::connect`]).
     ///
     /// # Errors
-    /// [`PoolError`]; every failure is told to the observer.
+    /// As for [`Self::connect`].
     ///
     /// # Cancel safety
-    /// Attempts under way are given up.
-    pub async fn connect(&self, addresses: &[SocketAddr]) -> Result<Call<C::Socket>, PoolError> {
-        let places: Vec<Place<C::Socket>> = addresses
-            .iter()
-            .filter_map(|address| self.shelves.reserve(*address, self.config.max_connections))
-            .collect();
-        if places.is_empty() {
-            return Err(PoolError::Exhausted);
+    /// As for [`Self::connect`].
+    pub async fn acquire(&self, addresses: &[SocketAddr], reuse: Reuse) -> Result<Call<C::Socket>, PoolError> {
+        let now = self.shelves.context.clock.now();
+        if let Some(call) = addresses.iter().find_map(|address| self.checkout(*address, now, reuse)) {
+            return Ok(call);
         }
-        let free: Vec<SocketAddr> = places.iter().map(|place| place.address).collect();
-        let dialed = match dial(&self.connector, &free, &self.config.dial).await {
-            Ok(dialed) => dialed,
-            Err(error) => {
-                self.context.observer.connect_failed(free.first().copied(), error.reason());
-                return Err(PoolError::Dial(error));
-            }
+        self.connect(addresses, reuse).await
+    }
+
+    /// A new connection to the first of `addresses` that answers, in the manner of RFC 8305.
+    ///
+    /// Where as many exist as may, it waits in a queue of [`ClientConfig::max_queue`] for
+    /// [`ClientConfig::queue_timeout`], and takes the first connection that comes free, unless `reuse` forbids it. An
+    /// address that could not be connected to is not tried again for a moment; then the last failure is the answer.
+    ///
+    /// # Errors
+    /// [`PoolError`]; failures to connect are told to the observer when they happen.
+    ///
+    /// # Cancel safety
+    /// Attempts under way are given up; a turn in the queue is passed on.
+    pub async fn connect(&self, addresses: &[SocketAddr], reuse: Reuse) -> Result<Call<C::Socket>, PoolError> {
+        let now = self.shelves.context.clock.now();
+        match self.shelves.seat(addresses, reuse, now) {
+            Seat::Places(places) => self.open(places).await.map(|(leg, place)| Call::fresh(leg, place)),
+            Seat::Queued(waiting) => self.wait(waiting).await,
+            Seat::Full => Err(PoolError::QueueFull),
+            Seat::Denied(error) => Err(PoolError::Dial(error)),
+        }
+    }
+
+    async fn wait(&self, mut waiting: Waiting<C::Socket>) -> Result<Call<C::Socket>, PoolError> {
+        let turn = tokio::time::timeout(self.shelves.config.queue_timeout, waiting.turn()).await;
+        let Ok(Some((Some(mut place), parked))) = turn.map(|turn| turn.map(Grant::take)) else {
+            return Err(PoolError::QueueTimedOut);
         };
-        let now = self.context.clock.now();
-        let machine = Connection::new(self.connection.clone(), now);
-        let ends = Ends { side: Side::Upstream, peer: Some(dialed.address), local: dialed.socket.local() };
-        let leg = Leg::open(machine, dialed.socket, ends, self.context.clone(), now);
-        for place in places {
-            if place.address == dialed.address {
-                place.keep();
+        drop(waiting);
+        let now = self.shelves.context.clock.now();
+        if let Some(parked) = parked {
+            let observer = &self.shelves.context.observer;
+            match found_dead(&parked.leg) {
+                None => {
+                    observer.reused(parked.leg.id(), now.since(parked.since));
+                    return Ok(Call::reused(parked, place));
+                }
+                Some(reason) => {
+                    observer.found_dead(parked.leg.id(), reason);
+                    end(parked.leg, reason);
+                }
             }
         }
-        Ok(Call::new(leg, dialed.address, false, self.shelves.clone()))
+        self.shelves.admit(&mut place, now).map_err(PoolError::Dial)?;
+        self.open(vec![place]).await.map(|(leg, place)| Call::fresh(leg, place))
+    }
+
+    /// Opens a connection in one of the places.
+    pub(crate) async fn open(
+        &self,
+        places: Vec<Place<C::Socket>>,
+    ) -> Result<(ClientLeg<C::Socket>, Place<C::Socket>), PoolError> {
+        let Shelves { context, config, .. } = &*self.shelves;
+        let began = context.clock.now();
+        let addresses: Vec<SocketAddr> = places.iter().map(|place| place.address).collect();
+        let dialed = dial(&self.connector, &addresses, &config.dial).await;
+        let now = context.clock.now();
+        match dialed {
+            Ok(dialed) => {
+                self.shelves.note_failures(&dialed.failed, began, now);
+                self.shelves.note_connected(dialed.address);
+                let machine = Connection::new(self.connection.clone(), now);
+                let ends = Ends { side: Side::Upstream, peer: Some(dialed.address), local: dialed.socket.local() };
+                let leg = Leg::open(machine, dialed.socket, ends, context.clone(), now);
+                let mut places = places.into_iter();
+                match places.find(|place| place.address == dialed.address) {
+                    Some(place) => Ok((leg, place)),
+                    None => {
+                        end(leg, CloseReason::Bug("connected-elsewhere"));
+                        Err(PoolError::QueueTimedOut)
+                    }
+                }
+            }
+            Err(error) => {
+                self.shelves.note_failures(&error.attempts, began, now);
+                context.observer.connect_failed(addresses.first().copied(), error.reason());
+                Err(PoolError::Dial(error))
+            }
+        }
     }
 
     /// Connections to `address` that carry an exchange, or are being opened.
     pub fn busy(&self, address: SocketAddr) -> usize {
-        self.shelves.with(|shelves| shelves.get(&address).map_or(0, |shelf| shelf.live - shelf.parked.len()))
+        self.shelves.lock().shelves.get(&address).map_or(0, |shelf| shelf.live.saturating_sub(shelf.parked.len()))
     }
 
     /// The numbers of now.
     pub fn stats(&self) -> PoolStats {
-        self.shelves.with(|shelves| {
-            shelves.values().fold(PoolStats::default(), |sum, shelf| PoolStats {
+        let state = self.shelves.lock();
+        state.shelves.values().fold(PoolStats { waiting: state.queued, ..PoolStats::default() }, |sum, shelf| {
+            PoolStats {
                 idle: sum.idle + shelf.parked.len(),
-                busy: sum.busy + shelf.live - shelf.parked.len(),
-            })
+                busy: sum.busy + shelf.live.saturating_sub(shelf.parked.len()),
+                ..sum
+            }
         })
+    }
+
+    /// What there is of each address, and what is known of it, in no particular order. Safe to ask from any thread; makes
+    /// requests wait for a microsecond or so.
+    pub fn addresses(&self) -> Vec<AddressState> {
+        let now = self.shelves.context.clock.now();
+        let mut state = self.shelves.lock();
+        state.forget(now);
+        state.shelves.iter().map(|(address, shelf)| AddressState::of(*address, shelf, now)).collect()
     }
 
     /// Bytes of memory that the buffers of parked connections own: none, always.
     pub fn parked_buffer_bytes(&self) -> usize {
-        self.shelves.with(|shelves| {
-            shelves.values().flat_map(|shelf| &shelf.parked).map(|parked| parked.leg.buffer_bytes()).sum()
-        })
-    }
-
-    /// Closes parked connections that are dead or were parked for too long, again and again. Run it beside the pool, on
-    /// the same runtime; dropped, nothing is lost.
-    pub async fn sweep(&self) {
-        loop {
-            if self.stats().idle == 0 {
-                self.shelves.parked.notified().await;
-            }
-            tokio::time::sleep(SWEEP_INTERVAL).await;
-            self.sweep_once(self.context.clock.now());
-        }
-    }
-
-    fn sweep_once(&self, now: Time) {
-        let idle = self.config.connection.timeouts.idle;
-        let mut dead = Vec::new();
-        self.shelves.with(|shelves| {
-            shelves.retain(|_, shelf| {
-                let mut place = 0;
-                while let Some(Parked { leg, since }) = shelf.parked.get(place) {
-                    let parked_for = now.since(*since);
-                    // One that was parked a moment ago was in use a moment ago: it is asked before reuse, not here.
-                    let reason = if parked_for < SWEEP_INTERVAL { None } else { verdict(leg, parked_for, idle) };
-                    match reason {
-                        None => place += 1,
-                        Some(reason) => {
-                            shelf.live -= 1;
-                            dead.push((shelf.parked.remove(place), reason));
-                        }
-                    }
-                }
-                shelf.live > 0
-            });
-        });
-        for (Parked { mut leg, .. }, reason) in dead {
-            if reason != CloseReason::TimedOut(Timer::Idle) {
-                self.context.observer.found_dead(leg.id(), reason);
-            }
-            leg.machine_mut().end(Intent::Close(reason));
-            leg.close_now();
-        }
+        let state = self.shelves.lock();
+        state.shelves.values().flat_map(|shelf| &shelf.parked).map(|parked| parked.leg.buffer_bytes()).sum()
     }
 
     /// Closes all parked connections: for the end of a drain.
     pub fn clear(&self) {
-        let parked: Vec<_> = self.shelves.with(|shelves| {
-            let taken = shelves.values_mut().flat_map(|shelf| {
-                shelf.live -= shelf.parked.len();
-                std::mem::take(&mut shelf.parked)
-            });
-            taken.collect()
-        });
-        for Parked { mut leg, .. } in parked {
-            leg.machine_mut().end(Intent::Close(CloseReason::Drained));
-            leg.close_now();
+        for parked in self.shelves.take_all() {
+            end(parked.leg, CloseReason::Drained);
+            self.shelves.total().give_back();
         }
     }
 }
 
-/// Why a parked connection is not to be used, if it is not.
-fn verdict<S: Socket>(leg: &ClientLeg<S>, parked_for: Duration, idle: Duration) -> Option<CloseReason> {
-    if parked_for >= idle {
-        return Some(CloseReason::TimedOut(Timer::Idle));
-    }
+/// What the kernel knows against a parked connection, if it knows something.
+pub(crate) fn found_dead<S: Socket>(leg: &ClientLeg<S>) -> Option<CloseReason> {
     match leg.socket().probe() {
         Liveness::Alive => None,
         Liveness::Closed => Some(CloseReason::PeerClosed),

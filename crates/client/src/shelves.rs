@@ -1,129 +1,458 @@
-//! Where connections are parked between calls, and how many there are to each address.
+//! Who gets which connection: the shelves of all addresses behind one lock, the caps, and the queues.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use sheave_lifecycle::backoff::Admission;
 use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::keep_alive::{Closes, Learned, Reuse, is_worth_parking};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::time::Time;
-use sheave_net::leg::Leg;
+use sheave_net::dial_error::{AttemptEnd, DialError, FailedAttempt};
+use sheave_net::leg::LegContext;
 use sheave_net::socket::Socket;
-use sheave_proto::connection::Connection;
-use sheave_proto::role::Client;
+use sheave_proto::keep_alive::KeepAlive;
 use tokio::sync::Notify;
 
-pub(crate) type ClientLeg<S> = Leg<Connection<Client>, S>;
+use crate::by_address::ByAddress;
+use crate::config::ClientConfig;
+use crate::place::Place;
+use crate::queue::{Grant, Waiting};
+use crate::shelf::{ClientLeg, Parked, Shelf};
+use crate::total::Total;
+
+/// How long what was learned of an address outlives its last use.
+const REMEMBERED_FOR: Duration = Duration::from_mins(10);
+
+/// Of how many addresses more than those in use something is remembered.
+const MAX_REMEMBERED: usize = 4096;
 
 /// What calls come back to.
 pub(crate) struct Shelves<S: Socket> {
-    by_address: Mutex<HashMap<SocketAddr, Shelf<S>>>,
-    max_idle: usize,
-    /// Told when the first connection is parked, so that the sweep sleeps while there is none.
-    pub(crate) parked: Notify,
+    state: Mutex<State<S>>,
+    pub(crate) config: ClientConfig,
+    pub(crate) context: Arc<LegContext>,
+    /// Told when there is something to sweep, so that the sweep sleeps while there is nothing.
+    pub(crate) wake: Notify,
 }
 
-pub(crate) struct Shelf<S: Socket> {
-    /// The youngest last: it is the one least likely to be closed by the origin, and the others may grow old and go.
-    pub(crate) parked: Vec<Parked<S>>,
-    /// Parked, busy and being opened.
-    pub(crate) live: usize,
+/// What the lock guards.
+pub(crate) struct State<S: Socket> {
+    pub(crate) shelves: ByAddress<Shelf<S>>,
+    /// Requests that wait.
+    pub(crate) queued: usize,
+    next_number: u64,
+    is_asleep: bool,
 }
 
-pub(crate) struct Parked<S: Socket> {
-    pub(crate) leg: ClientLeg<S>,
-    pub(crate) since: Time,
+/// What is done for a request that needs a connection and finds none parked.
+pub(crate) enum Seat<S: Socket> {
+    /// Places for connections to be opened: one to each of the addresses that may be tried, at least one.
+    Places(Vec<Place<S>>),
+    /// It waits.
+    Queued(Waiting<S>),
+    /// The queues are full.
+    Full,
+    /// No address may be tried yet, for this reason.
+    Denied(DialError),
 }
 
-/// A place for a connection under its address's cap; given back when dropped.
-pub(crate) struct Place<S: Socket> {
-    pub(crate) address: SocketAddr,
-    shelves: Option<Arc<Shelves<S>>>,
-}
-
-impl<S: Socket> Place<S> {
-    /// The connection lives: its end gives the place back.
-    pub(crate) fn keep(mut self) {
-        self.shelves = None;
-    }
-}
-
-impl<S: Socket> Drop for Place<S> {
-    fn drop(&mut self) {
-        if let Some(shelves) = &self.shelves {
-            shelves.release(self.address);
-        }
-    }
-}
+/// Connections that were taken off the shelves and are closed when the lock is free again.
+type Evicted<S> = Vec<Parked<S>>;
 
 impl<S: Socket> Shelves<S> {
-    pub(crate) fn new(max_idle: usize) -> Self {
-        Self { by_address: Mutex::new(HashMap::new()), max_idle, parked: Notify::new() }
+    pub(crate) fn new(config: ClientConfig, context: Arc<LegContext>) -> Self {
+        let state = State { shelves: ByAddress::default(), queued: 0, next_number: 0, is_asleep: false };
+        Self { state: Mutex::new(state), config, context, wake: Notify::new() }
     }
 
-    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut HashMap<SocketAddr, Shelf<S>>) -> T) -> T {
-        look(&mut self.by_address.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<S>> {
+        // Whoever panicked under the lock left counts that may be off by one, which is no reason to serve nobody.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn reserve(self: &Arc<Self>, address: SocketAddr, max: usize) -> Option<Place<S>> {
-        let has_room = self.with(|shelves| {
-            let shelf = shelves.entry(address).or_insert_with(|| Shelf { parked: Vec::new(), live: 0 });
-            let has_room = shelf.live < max.max(1);
-            shelf.live += usize::from(has_room);
-            has_room
-        });
-        has_room.then(|| Place { address, shelves: Some(self.clone()) })
+    pub(crate) fn total(&self) -> &Total {
+        &self.config.total
     }
 
-    /// A connection to `address` is no more.
-    pub(crate) fn release(&self, address: SocketAddr) {
-        self.with(|shelves| {
-            if let Some(shelf) = shelves.get_mut(&address) {
-                shelf.live = shelf.live.saturating_sub(1);
-                if shelf.live == 0 {
-                    shelves.remove(&address);
-                }
-            }
-        });
+    fn now(&self) -> Time {
+        self.context.clock.now()
     }
 
-    /// Keeps a connection that is idle, if there is room.
-    pub(crate) fn park(&self, address: SocketAddr, mut leg: ClientLeg<S>) {
-        let since = leg.context().clock.now();
+    /// The youngest parked connection to `address` that is young enough, unless somebody waits for it.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        address: SocketAddr,
+        reuse: Reuse,
+        now: Time,
+    ) -> Option<(Parked<S>, Place<S>)> {
+        let mut state = self.lock();
+        let shelf = state.shelves.get_mut(&address)?;
+        if !shelf.waiters.is_empty() {
+            return None;
+        }
+        let parked = shelf.take_youngest(reuse, now)?;
+        drop(state);
+        Some((parked, Place::counted(address, self.clone())))
+    }
+
+    /// Keeps an idle connection whose place is counted, gives it to whoever waits, or closes it.
+    pub(crate) fn park(
+        self: &Arc<Self>,
+        address: SocketAddr,
+        mut leg: ClientLeg<S>,
+        told: KeepAlive,
+        left: Option<u64>,
+        now: Time,
+    ) {
         leg.release_buffers();
         leg.tell_moved();
-        let (id, observer) = (leg.id(), leg.context().observer.clone());
-        let mut parked = Some(Parked { leg, since });
-        let is_first = self.with(|shelves| {
-            let shelf = shelves.get_mut(&address)?;
-            if shelf.parked.len() >= self.max_idle {
-                return None;
+        let id = leg.id();
+        let is_old = self.config.connection.retires_at(leg.opened()).is_some_and(|at| at <= now);
+        let mut state = self.lock();
+        let State { shelves, queued, is_asleep, .. } = &mut *state;
+        let is_waited_for = *queued > 0;
+        let Some(shelf) = shelves.get_mut(&address) else {
+            drop(state);
+            return end(leg, CloseReason::Bug("parked-without-place"));
+        };
+        shelf.used = now;
+        if let Some(timeout) = told.timeout
+            && shelf.learned().as_told() != Some(timeout)
+        {
+            shelf.learn(&self.config, |learned| learned.told(timeout));
+        }
+        let reason = if is_old {
+            CloseReason::MaxAge
+        } else if shelf.is_gone || !is_worth_parking(left) || shelf.reused_below(Reuse::Usual).is_zero() {
+            CloseReason::Retired
+        } else if shelf.waiters.is_empty()
+            && (shelf.parked.len() >= self.config.max_idle || self.config.total.is_waited_for())
+        {
+            CloseReason::Evicted
+        } else {
+            shelf.parked.push_back(Parked { leg, since: now, alive_at: now, left });
+            let wakes = std::mem::take(is_asleep);
+            drop(state);
+            self.context.observer.parked(id);
+            if wakes {
+                self.wake.notify_one();
             }
-            shelf.parked.extend(parked.take());
-            Some(shelf.parked.len() == 1)
-        });
-        match (is_first, parked) {
-            (_, Some(Parked { mut leg, .. })) => {
-                leg.machine_mut().end(Intent::Close(CloseReason::Evicted));
-                self.release(address);
-                leg.close_now();
+            if is_waited_for {
+                self.serve();
             }
-            (is_first, None) => {
-                observer.parked(id);
-                if is_first == Some(true) {
-                    self.parked.notify_one();
-                }
+            return;
+        };
+        drop(state);
+        end(leg, reason);
+        self.release(address, false);
+    }
+
+    /// A connection to `address` is no more, or never came to be: its place is the next one's.
+    pub(crate) fn release(self: &Arc<Self>, address: SocketAddr, was_trial: bool) {
+        let mut state = self.lock();
+        if let Some(shelf) = state.shelves.get_mut(&address) {
+            shelf.live = shelf.live.saturating_sub(1);
+            if was_trial {
+                shelf.backoff.is_let_go();
+            }
+        }
+        let is_waited_for = state.queued > 0;
+        drop(state);
+        self.config.total.give_back();
+        if is_waited_for {
+            self.serve();
+        }
+    }
+
+    /// Finds a request places for new connections, or one in the queues.
+    ///
+    /// Where the caps leave no room, the connection that has been parked for longest makes some; who waits already comes
+    /// first.
+    pub(crate) fn seat(self: &Arc<Self>, addresses: &[SocketAddr], reuse: Reuse, now: Time) -> Seat<S> {
+        let mut evicted = None;
+        let mut places = Vec::new();
+        let mut full = Vec::new();
+        let mut denied = None;
+        let mut is_short_of_total = false;
+        let mut state = self.lock();
+        for address in addresses {
+            let shelf = state.shelf(*address, &self.config, now);
+            shelf.used = now;
+            if shelf.backoff.asks(now) == Admission::Denied {
+                denied = denied.or_else(|| shelf.failure.clone());
+                continue;
+            }
+            let has_room = shelf.live < self.config.max_connections.max(1);
+            let is_seated = if !shelf.waiters.is_empty() {
+                false
+            } else if has_room && self.config.total.take() {
+                shelf.live += 1;
+                true
+            } else if places.is_empty() {
+                is_short_of_total |= has_room;
+                evicted = state.make_room(*address, has_room);
+                evicted.is_some()
+            } else {
+                false
+            };
+            if is_seated {
+                let mut place = Place::counted(*address, self.clone());
+                place.is_trial = state.shelf(*address, &self.config, now).backoff.admit(now) == Admission::Trial;
+                places.push(place);
+            } else {
+                full.push(*address);
+            }
+        }
+        let seat = if !places.is_empty() {
+            Seat::Places(places)
+        } else if !full.is_empty() {
+            self.enqueue(&mut state, full, reuse, is_short_of_total)
+        } else {
+            let connect_timeout = self.config.dial.connect_timeout;
+            Seat::Denied(denied.unwrap_or(DialError { attempts: Vec::new(), connect_timeout }))
+        };
+        drop(state);
+        evicted.into_iter().for_each(|parked| end(parked.leg, CloseReason::Evicted));
+        seat
+    }
+
+    fn enqueue(
+        self: &Arc<Self>,
+        state: &mut State<S>,
+        mut addresses: Vec<SocketAddr>,
+        reuse: Reuse,
+        is_short_of_total: bool,
+    ) -> Seat<S> {
+        let State { shelves, .. } = state;
+        let waiters = |address: &SocketAddr| shelves.get(address).map_or(0, |shelf| shelf.waiters.len());
+        addresses.retain(|address| waiters(address) < self.config.max_queue);
+        if addresses.is_empty() {
+            return Seat::Full;
+        }
+        state.next_number += 1;
+        let waiting = Waiting::new(state.next_number, reuse, addresses, self.clone());
+        for address in waiting.addresses() {
+            state.shelf(*address, &self.config, self.now()).waiters.push_back(waiting.waiter().clone());
+        }
+        if is_short_of_total {
+            waiting.waiter().waits_for(&self.config.total);
+        }
+        state.queued += 1;
+        // The sweep sees to those who wait for other pools' connections.
+        if std::mem::take(&mut state.is_asleep) {
+            self.wake.notify_one();
+        }
+        Seat::Queued(waiting)
+    }
+
+    /// Somebody waits no longer.
+    pub(crate) fn leave(&self, waiting: &Waiting<S>) {
+        let mut state = self.lock();
+        state.queued = state.queued.saturating_sub(1);
+        for address in waiting.addresses() {
+            if let Some(shelf) = state.shelves.get_mut(address) {
+                shelf.waiters.retain(|waiter| !Arc::ptr_eq(waiter, waiting.waiter()));
             }
         }
     }
+
+    /// Gives those who wait what there is to give, the first first.
+    pub(crate) fn serve(self: &Arc<Self>) {
+        let mut evicted: Evicted<S> = Vec::new();
+        let mut refused = Vec::new();
+        let mut state = self.lock();
+        if state.queued > 0 {
+            let now = self.now();
+            while let Some(address) = state.first_in_turn(self.config.max_connections.max(1)) {
+                let shelf = state.shelf(address, &self.config, now);
+                let Some(waiter) = shelf.waiters.front().cloned() else { break };
+                let parked = shelf.take_youngest(waiter.reuse, now);
+                if parked.is_none() {
+                    let has_room = shelf.live < self.config.max_connections.max(1);
+                    if has_room && self.config.total.take_waited_for() {
+                        shelf.live += 1;
+                    } else if let Some(oldest) = state.make_room(address, has_room) {
+                        evicted.push(oldest);
+                    } else {
+                        // Whoever gives a place back, in whichever pool, will see that it is waited for.
+                        waiter.waits_for(&self.config.total);
+                        break;
+                    }
+                }
+                state.shelf(address, &self.config, now).waiters.pop_front();
+                let grant = Grant::of(Place::counted(address, self.clone()), parked);
+                refused.extend(waiter.grant(grant).err());
+            }
+        }
+        drop(state);
+        evicted.into_iter().for_each(|parked| end(parked.leg, CloseReason::Evicted));
+        // Whoever left in this very moment passes its turn on.
+        drop(refused);
+    }
+
+    /// The place of a turn is used to open a connection.
+    ///
+    /// # Errors
+    /// No connection may be tried at this moment, for this reason.
+    pub(crate) fn admit(&self, place: &mut Place<S>, now: Time) -> Result<(), DialError> {
+        let mut state = self.lock();
+        let shelf = state.shelf(place.address, &self.config, now);
+        match shelf.backoff.admit(now) {
+            Admission::Free => Ok(()),
+            Admission::Trial => {
+                place.is_trial = true;
+                Ok(())
+            }
+            Admission::Denied => {
+                let connect_timeout = self.config.dial.connect_timeout;
+                Err(shelf.failure.clone().unwrap_or(DialError { attempts: Vec::new(), connect_timeout }))
+            }
+        }
+    }
+
+    /// A place for a connection that nobody asked for yet: only where there is room for it without pushing anybody.
+    pub(crate) fn spare_place(self: &Arc<Self>, address: SocketAddr, now: Time) -> Option<Place<S>> {
+        let mut state = self.lock();
+        let shelf = state.shelf(address, &self.config, now);
+        let has_room = shelf.waiters.is_empty()
+            && shelf.live < self.config.max_connections.max(1)
+            && shelf.parked.len() < self.config.max_idle
+            && shelf.backoff.asks(now) != Admission::Denied
+            && self.config.total.take();
+        has_room.then(|| {
+            shelf.live += 1;
+            let mut place = Place::counted(address, self.clone());
+            place.is_trial = shelf.backoff.admit(now) == Admission::Trial;
+            place
+        })
+    }
+
+    /// Attempts that began at `began` have failed. What this machine ran out of is not the address's fault.
+    pub(crate) fn note_failures(&self, failed: &[FailedAttempt], began: Time, now: Time) {
+        let connect_timeout = self.config.dial.connect_timeout;
+        for attempt in failed {
+            let is_its_fault = match attempt.end {
+                AttemptEnd::Failed(fault) => !fault.errno.is_exhaustion(),
+                AttemptEnd::TimedOut => true,
+                AttemptEnd::NotTried => false,
+            };
+            let mut state = self.lock();
+            if let Some(shelf) = state.shelves.get_mut(&attempt.address).filter(|_| is_its_fault) {
+                shelf.backoff.failed(began, now, fastrand::f64());
+                shelf.failure = Some(DialError { attempts: vec![*attempt], connect_timeout });
+            }
+        }
+    }
+
+    /// An attempt brought a connection.
+    pub(crate) fn note_connected(&self, address: SocketAddr) {
+        if let Some(shelf) = self.lock().shelves.get_mut(&address) {
+            shelf.backoff.connected();
+            shelf.failure = None;
+        }
+    }
+
+    /// The origin closed parked connections.
+    pub(crate) fn note_closes(&self, address: SocketAddr, closes: &Closes) {
+        let Some((alive, gone)) = closes.lesson() else { return };
+        if let Some(shelf) = self.lock().shelves.get_mut(&address) {
+            shelf.learn(&self.config, |learned: &mut Learned| learned.closed_between(alive, gone));
+        }
+    }
+
+    /// Waits until there is something to sweep.
+    pub(crate) async fn until_needed(&self, is_prewarming: bool) {
+        {
+            let mut state = self.lock();
+            let is_needed = state.queued > 0 || state.shelves.values().any(|shelf| !shelf.parked.is_empty());
+            if is_needed || is_prewarming {
+                return;
+            }
+            state.is_asleep = true;
+        }
+        self.wake.notified().await;
+    }
+
+    /// Takes all parked connections off the shelves.
+    pub(crate) fn take_all(&self) -> Vec<Parked<S>> {
+        let mut state = self.lock();
+        let mut all = Vec::new();
+        for shelf in state.shelves.values_mut() {
+            shelf.live = shelf.live.saturating_sub(shelf.parked.len());
+            all.extend(shelf.parked.drain(..));
+        }
+        all
+    }
+}
+
+impl<S: Socket> State<S> {
+    /// The shelf of an address. A new one pushes out what is known of the address that was unused for longest, where
+    /// there are too many.
+    pub(crate) fn shelf(&mut self, address: SocketAddr, config: &ClientConfig, now: Time) -> &mut Shelf<S> {
+        if self.shelves.len() >= MAX_REMEMBERED && !self.shelves.contains_key(&address) {
+            let bare = self.shelves.iter().filter(|(_, shelf)| shelf.is_bare());
+            if let Some(oldest) = bare.min_by_key(|(_, shelf)| shelf.used).map(|(address, _)| *address) {
+                self.shelves.remove(&oldest);
+            }
+        }
+        self.shelves.entry(address).or_insert_with(|| Shelf::new(config, now))
+    }
+
+    /// Forgets addresses that are gone, or were not used for long.
+    pub(crate) fn forget(&mut self, now: Time) {
+        let is_kept = |shelf: &Shelf<S>| !shelf.is_gone && now.since(shelf.used) < REMEMBERED_FOR;
+        self.shelves.retain(|_, shelf| !shelf.is_bare() || is_kept(shelf));
+    }
+
+    /// Takes the place of a parked connection for one to `address`: of the oldest on its own shelf where that is full, of
+    /// the oldest on any where the process is.
+    fn make_room(&mut self, address: SocketAddr, is_process_full: bool) -> Option<Parked<S>> {
+        let from = if is_process_full { self.oldest()? } else { address };
+        let shelf = self.shelves.get_mut(&from)?;
+        let oldest = shelf.parked.pop_front()?;
+        shelf.live = shelf.live.saturating_sub(1);
+        if let Some(shelf) = self.shelves.get_mut(&address) {
+            shelf.live += 1;
+        }
+        Some(oldest)
+    }
+
+    /// Where the connection stands that has been parked for longest.
+    pub(crate) fn oldest(&self) -> Option<SocketAddr> {
+        let parked = self.shelves.iter().filter_map(|(address, shelf)| Some((shelf.parked.front()?.since, *address)));
+        parked.min().map(|(_, address)| address)
+    }
+
+    /// The address at which the one who has waited for longest can perhaps be served.
+    fn first_in_turn(&mut self, max_connections: usize) -> Option<SocketAddr> {
+        let mut first = None;
+        for (address, shelf) in &mut self.shelves {
+            while shelf.waiters.front().is_some_and(|waiter| !waiter.is_waiting()) {
+                shelf.waiters.pop_front();
+            }
+            if let Some(waiter) = shelf.waiters.front()
+                && (shelf.live < max_connections || !shelf.parked.is_empty())
+                && first.is_none_or(|(number, _)| waiter.number < number)
+            {
+                first = Some((waiter.number, *address));
+            }
+        }
+        first.map(|(_, address)| address)
+    }
+}
+
+/// Closes a connection on which nothing is owed.
+pub(crate) fn end<S: Socket>(mut leg: ClientLeg<S>, reason: CloseReason) {
+    leg.machine_mut().end(Intent::Close(reason));
+    leg.close_now();
 }
 
 impl<S: Socket> Drop for Shelves<S> {
     fn drop(&mut self) {
-        let shelves = self.by_address.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for Parked { mut leg, .. } in shelves.drain().flat_map(|(_, shelf)| shelf.parked) {
-            leg.machine_mut().end(Intent::Close(CloseReason::Drained));
-            leg.close_now();
-        }
+        let parked = self.take_all();
+        parked.iter().for_each(|_| self.config.total.give_back());
+        parked.into_iter().for_each(|parked| end(parked.leg, CloseReason::Drained));
     }
 }

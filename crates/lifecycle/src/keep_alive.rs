@@ -66,6 +66,10 @@ const MAX_SURVIVALS: u32 = 8;
 /// How often connections are looked at bounds how sharp a lesson is; beyond that, a connection has outlived it.
 const BLUR: Duration = Duration::from_millis(200);
 
+/// From which age on a single close is a lesson. Connections in use are young when an origin restarts, and no origin that
+/// is not broken keeps them for less: below it, a second close must confirm the first.
+const CREDIBLE_AT_ONCE: Duration = Duration::from_secs(1);
+
 /// One age at which the origin was seen to close.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Lesson {
@@ -78,9 +82,13 @@ struct Lesson {
 }
 
 impl Lesson {
+    fn is_credible(&self) -> bool {
+        self.gone >= CREDIBLE_AT_ONCE || self.times > 1
+    }
+
     /// From which age on a connection that lives has outlived it.
     fn edge(&self) -> Duration {
-        self.gone + self.gone / 8 + BLUR
+        beyond(self.gone)
     }
 
     /// Below which age it says that a connection is safe.
@@ -92,6 +100,11 @@ impl Lesson {
         let by_alive = self.alive.mul_f64(0.5 + share / 2.0).max(self.gone.mul_f64(share / 16.0));
         less_margin(self.gone, share, margin).min(by_alive)
     }
+}
+
+/// Well beyond an age, however it was measured.
+fn beyond(age: Duration) -> Duration {
+    age + age / 8 + BLUR
 }
 
 /// What is known of one origin's keep-alive time.
@@ -121,7 +134,7 @@ impl Learned {
     /// The origin closed a connection that was alive when it had been parked for `alive`, and gone when for `gone`.
     pub fn closed_between(&mut self, alive: Duration, gone: Duration) {
         let alive = alive.min(gone);
-        let is_near = |lesson: &&mut Lesson| gone <= lesson.edge() && gone + gone / 8 + BLUR >= lesson.gone;
+        let is_near = |lesson: &&mut Lesson| gone <= lesson.edge() && beyond(gone) >= lesson.gone;
         if let Some(lesson) = self.lessons.iter_mut().flatten().find(is_near) {
             lesson.alive = lesson.alive.min(alive);
             lesson.gone = lesson.gone.min(gone);
@@ -153,9 +166,13 @@ impl Learned {
         self.lessons.sort_unstable_by_key(|lesson| lesson.map_or(Duration::MAX, |lesson| lesson.gone));
     }
 
+    fn lessons(&self) -> impl Iterator<Item = &Lesson> {
+        self.lessons.iter().flatten().filter(|lesson| lesson.is_credible())
+    }
+
     /// The smallest keep-alive time that is known; `None` while nothing is.
     pub fn keep_alive(&self) -> Option<Duration> {
-        let seen = self.lessons[0].map(|lesson| lesson.gone);
+        let seen = self.lessons().next().map(|lesson| lesson.gone);
         match (self.told, seen) {
             (Some(told), Some(seen)) => Some(told.min(seen)),
             (told, seen) => told.or(seen),
@@ -164,7 +181,13 @@ impl Learned {
 
     /// How often the origin was seen to close at the smallest age.
     pub fn times_seen(&self) -> u32 {
-        self.lessons[0].map_or(0, |lesson| lesson.times)
+        self.lessons().next().map_or(0, |lesson| lesson.times)
+    }
+
+    /// Up to which age a connection that is not reused any more shows whether what is known still holds; `None` while
+    /// nothing is.
+    pub fn shows_until(&self) -> Option<Duration> {
+        self.keep_alive().map(beyond)
     }
 
     /// Below which age a parked connection is reused, never above `idle`, the pool's own bound.
@@ -175,7 +198,7 @@ impl Learned {
             (Reuse::Usual, _) | (Reuse::Careful, Careful::LikeOthers) => false,
         };
         let share = if is_younger { policy.careful_share } else { policy.safe_share }.clamp(0.0, 1.0);
-        let seen = self.lessons.iter().flatten().map(|lesson| lesson.reused_below(share, policy.margin));
+        let seen = self.lessons().map(|lesson| lesson.reused_below(share, policy.margin));
         let told = self.told.map(|told| less_margin(told, share, policy.margin));
         let by_none = if is_younger { policy.careful_age } else { idle };
         seen.chain(told).min().unwrap_or(by_none).min(idle)
@@ -195,6 +218,22 @@ impl Learned {
             }
         }
     }
+}
+
+/// How many more requests an origin takes on a connection: it took `before` until now, has answered one of them, and says
+/// `told` (`Keep-Alive: max=`). `None` is what is not known, and bounds nothing.
+pub fn requests_left(before: Option<u64>, told: Option<u64>) -> Option<u64> {
+    let counted = before.map(|before| before.saturating_sub(1));
+    match (counted, told) {
+        (Some(counted), Some(told)) => Some(counted.min(told)),
+        (counted, told) => counted.or(told),
+    }
+}
+
+/// Whether a connection is worth parking on which the origin takes so many more requests. One is none: some origins count
+/// the request that they are answering.
+pub fn is_worth_parking(left: Option<u64>) -> bool {
+    left.is_none_or(|left| left > 1)
 }
 
 /// A share of a time, less a margin where that is a small part of it.
@@ -238,7 +277,7 @@ impl Closes {
     /// What they teach, if anything: alive then, and gone by then.
     pub fn lesson(&self) -> Option<(Duration, Duration)> {
         let (alive, first, last) = self.ages?;
-        (last <= first + first / 8 + BLUR).then_some((alive, first))
+        (last <= beyond(first)).then_some((alive, first))
     }
 }
 
@@ -322,7 +361,7 @@ mod tests {
             (ms(0), ms(80), ms(4)),
         ] {
             let mut learned = Learned::default();
-            learned.closed_between(alive, gone);
+            (0..2).for_each(|_| learned.closed_between(alive, gone));
             assert_eq!(below(&learned, 30, Reuse::Usual), reused_below, "{alive:?} {gone:?}");
             assert!(reused_below < alive.max(gone / 8));
         }
@@ -348,14 +387,28 @@ mod tests {
     }
 
     #[test]
+    fn a_young_close_is_a_lesson_when_it_comes_again() {
+        let mut learned = Learned::default();
+        learned.closed_between(s(0), ms(40));
+        assert_eq!((learned.keep_alive(), learned.times_seen(), learned.shows_until()), (None, 0, None));
+        assert_eq!(below(&learned, 30, Reuse::Usual), s(30));
+        learned.closed_between(ms(10), ms(100));
+        assert_eq!((learned.keep_alive(), learned.times_seen()), (Some(ms(40)), 2));
+        assert_eq!(learned.shows_until(), Some(ms(245)));
+        learned.alive_at(ms(200), ms(290));
+        learned.alive_at(ms(200), ms(290));
+        assert_eq!(learned.keep_alive(), None, "two that outlive it refute two closes");
+    }
+
+    #[test]
     fn a_restart_hides_the_timer_until_a_connection_outlives_it() {
         let mut learned = Learned::default();
         (0..9).for_each(|_| closed_at(&mut learned, s(5)));
-        learned.closed_between(s(0), ms(40));
-        assert_eq!(learned.to_string(), "closes at 0.0 s (seen once)");
-        learned.alive_at(s(0), ms(200));
+        learned.closed_between(ms(1950), ms(2040));
+        assert_eq!(learned.to_string(), "closes at 2.0 s (seen once)");
+        learned.alive_at(s(2), ms(2490));
         assert_eq!(learned.times_seen(), 1, "not beyond doubt yet");
-        learned.alive_at(ms(200), ms(290));
+        learned.alive_at(ms(2490), ms(2580));
         assert_eq!(learned.to_string(), "closes at 5.0 s (seen 9 times)", "what was known before is known still");
         for age in [s(1), s(2), s(3)] {
             closed_at(&mut learned, age);
@@ -376,6 +429,26 @@ mod tests {
         let mut none = Learned::default();
         none.merge(&one);
         assert_eq!(none, one);
+    }
+
+    #[test]
+    fn requests_that_are_left_count_down() {
+        for (before, told, left, is_worth) in [
+            (None, None, None, true),
+            (None, Some(100), Some(100), true),
+            (Some(100), None, Some(99), true),
+            (Some(100), Some(99), Some(99), true),
+            (Some(100), Some(100), Some(99), true),
+            (Some(100), Some(7), Some(7), true),
+            (Some(3), None, Some(2), true),
+            (Some(2), None, Some(1), false),
+            (None, Some(1), Some(1), false),
+            (None, Some(0), Some(0), false),
+            (Some(0), Some(5), Some(0), false),
+        ] {
+            assert_eq!(requests_left(before, told), left, "{before:?} {told:?}");
+            assert_eq!(is_worth_parking(left), is_worth, "{left:?}");
+        }
     }
 
     #[test]

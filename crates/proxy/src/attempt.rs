@@ -7,9 +7,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Method;
-use sheave_client::call::{Call, CallError};
+use sheave_client::call::Call;
+use sheave_client::error::{CallError, PoolError};
 use sheave_client::pool::Pool;
 use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::keep_alive::Reuse;
 use sheave_lifecycle::observe::UpstreamPart;
 use sheave_lifecycle::retry::{Attempt, GiveUp, Progress, Verdict, judge};
 use sheave_net::dial::Connect;
@@ -105,11 +107,14 @@ impl<C: Connect> Proxy<C> {
         if failure.is_of_the_origin() && !self.balancer.has_other(tried) {
             return Verdict::Give(GiveUp::Attempts);
         }
-        let request = exchange.request();
+        // It has waited for as long as anybody waits.
+        if failure.is_of_the_queue() {
+            return Verdict::Give(GiveUp::Deadline);
+        }
         let attempt = Attempt {
             progress: if exchange.can_answer() { failure.progress() } else { Progress::Answered },
-            is_idempotent: is_idempotent(request.method()),
-            has_idempotency_key: self.config.trust_idempotency_key && request.fields().contains(Known::IdempotencyKey),
+            is_idempotent: is_idempotent(exchange.request().method()),
+            has_idempotency_key: self.has_trusted_key(exchange),
             is_replayable: replay.is_whole(),
             made,
         };
@@ -181,7 +186,13 @@ impl<C: Connect> Proxy<C> {
         }
     }
 
-    /// A parked connection that is alive, or a fresh one.
+    /// Whether the client vouches for its request, and may.
+    fn has_trusted_key<D: Socket>(&self, exchange: &Exchange<'_, D>) -> bool {
+        self.config.trust_idempotency_key && exchange.request().fields().contains(Known::IdempotencyKey)
+    }
+
+    /// A parked connection that is alive and young enough, or a fresh one; where there may be no more of them, the next
+    /// that comes free.
     async fn acquire<D: Socket>(
         &self,
         exchange: &mut Exchange<'_, D>,
@@ -195,18 +206,24 @@ impl<C: Connect> Proxy<C> {
             return Err(Tried::Failed(Failure::Unresolved));
         }
         let first = turn.rotation % addresses.len();
-        if !is_fresh {
-            let in_turn = addresses[first..].iter().chain(&addresses[..first]);
-            if let Some(call) = in_turn.copied().find_map(|address| self.pool.checkout(address, now)) {
-                return Ok(call);
-            }
+        // RFC 9110 §9.2.2: what is neither safe nor idempotent cannot be sent again, and is not put at risk.
+        let reuse = match is_fresh {
+            true => Reuse::Never,
+            false if is_idempotent(exchange.request().method()) || self.has_trusted_key(exchange) => Reuse::Usual,
+            false => Reuse::Careful,
+        };
+        let mut by_turn = addresses[first..].iter().chain(&addresses[..first]);
+        if let Some(call) = by_turn.find_map(|address| self.pool.checkout(*address, now, reuse)) {
+            return Ok(call);
         }
         let mut in_turn: SmallVec<[SocketAddr; 8]> = SmallVec::from_slice(&addresses[first..]);
         in_turn.extend_from_slice(&addresses[..first]);
-        match beside(exchange, Pool::connect(&self.pool, &in_turn)).await? {
+        match beside(exchange, Pool::connect(&self.pool, &in_turn, reuse)).await? {
             Ok(call) => Ok(call),
             Err(error) => {
-                turn.refused(exchange.clock().now());
+                if let PoolError::Dial(_) = error {
+                    turn.refused(exchange.clock().now());
+                }
                 Err(Tried::Failed(Failure::Pool(error)))
             }
         }

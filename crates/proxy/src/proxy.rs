@@ -74,9 +74,11 @@ impl<C: Connect> Proxy<C> {
         if !config.pseudonym.as_ref().is_none_or(is_token) {
             return Err(BuildError::Pseudonym);
         }
+        let pool = Pool::new(connector, client, clock, observer);
+        origins.iter().for_each(|origin| pool.follow(origin.resolved().clone()));
         Ok(Self {
             balancer: Balancer::new(origins, config.balance),
-            pool: Arc::new(Pool::new(connector, client, clock, observer)),
+            pool: Arc::new(pool),
             budget: Mutex::new(Budget::new(&config.retry, clock.now())),
             config,
         })

@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use sheave_client::call::{Call, CallError};
+use sheave_client::call::Call;
+use sheave_client::error::CallError;
 use sheave_lifecycle::time::Time;
 use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;

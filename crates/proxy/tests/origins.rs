@@ -279,12 +279,18 @@ fn a_refusing_origin_is_told_at_once_and_asked_again() {
             assert_eq!((answer.status(), answer.field("Sheave-Error")), (502, Some(cause)));
         }
         let origin = nobody.into_friendly();
-        assert_eq!(client.ask(POST).await.text(), "back");
+        // For some milliseconds the last failure is the answer still.
+        let mut answer = client.ask(POST).await;
+        while answer.status() == 502 {
+            answer = client.ask(POST).await;
+        }
+        assert_eq!(answer.text(), "back");
         assert_eq!(origin.requests().len(), 1);
         drop(client);
         let (_, recorder) = rig.finish().await;
         let log = recorder.log();
-        assert_eq!(log.connect_failed.iter().map(|reason| reason.label()).collect::<Vec<_>>(), ["peer-reset"; 2]);
+        assert!(matches!(log.connect_failed.len(), 1 | 2), "{:?}", log.connect_failed);
+        assert!(log.connect_failed.iter().all(|reason| reason.label() == "peer-reset"));
         assert_eq!(log.opened_on(Side::Upstream), 1);
     });
 }
@@ -339,7 +345,7 @@ fn requests_go_round() {
 }
 
 #[test]
-fn more_connections_than_may_be_are_refused() {
+fn more_requests_than_may_wait_for_a_connection_are_refused() {
     run(async {
         let go = Arc::new(Notify::new());
         let go_too = go.clone();
@@ -355,12 +361,13 @@ fn more_connections_than_may_be_are_refused() {
         .await;
         let mut setup = Setup::default();
         setup.client.max_connections = 1;
+        setup.client.max_queue = 0;
         let rig = Rig::start(&[origin.address], setup);
         let (mut first, mut second) = (rig.client().await, rig.client().await);
         first.send(GET).await;
         origin.until(|origin| (!origin.requests().is_empty()).then_some(())).await;
         let answer = second.ask(POST).await;
-        assert_eq!((answer.status(), answer.cause()), (503, Some("upstream-connections-exhausted")));
+        assert_eq!((answer.status(), answer.cause()), (503, Some("upstream-queue-full")));
         assert_eq!(answer.field("Retry-After"), Some("1"));
         go.notify_one();
         assert_eq!(first.response().await.text(), "ok");

@@ -76,6 +76,7 @@ pub(crate) fn client(
         dial: DialPlan { connect_timeout: timeouts.connect_timeout, ..defaults.dial },
         max_idle: room::share(limits.max_upstream_idle, workers),
         max_connections: room::share(limits.max_upstream_connections, workers),
+        ..defaults
     }
 }
 

@@ -1,0 +1,105 @@
+//! What a pool costs per request: `cargo bench -p sheave-client`. Nanoseconds, without the kernel's answer to the peek.
+
+#![allow(clippy::unwrap_used)]
+
+use std::hint::black_box;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use sheave_client::config::ClientConfig;
+use sheave_client::pool::Pool;
+use sheave_lifecycle::errno::IoFault;
+use sheave_lifecycle::keep_alive::Reuse;
+use sheave_lifecycle::observe::Silent;
+use sheave_net::clock::Clock;
+use sheave_net::dial::Connect;
+use sheave_net::socket::{Liveness, Socket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Always alive, and costs nothing to ask.
+struct Idle;
+
+impl AsyncRead for Idle {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Idle {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Socket for Idle {
+    fn probe(&self) -> Liveness {
+        Liveness::Alive
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_abortive_close(&self) {}
+
+    fn peer(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        None
+    }
+}
+
+struct Instantly;
+
+impl Connect for Instantly {
+    type Socket = Idle;
+
+    async fn connect(&self, _: SocketAddr) -> Result<Idle, IoFault> {
+        Ok(Idle)
+    }
+}
+
+fn main() {
+    const ROUNDS: u32 = 2_000_000;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let clock = Clock::start();
+        let address: SocketAddr = ([127, 0, 0, 1], 9000).into();
+        for parked in [1, 100] {
+            let pool = Pool::new(Instantly, ClientConfig::default(), clock, Arc::new(Silent));
+            let mut calls = Vec::new();
+            for _ in 0..parked {
+                calls.push(pool.connect(&[address], Reuse::Never).await.unwrap());
+            }
+            drop(calls);
+            let now = clock.now();
+            for _ in 0..5 {
+                let began = Instant::now();
+                for _ in 0..ROUNDS {
+                    drop(black_box(pool.checkout(black_box(address), now, Reuse::Usual)));
+                }
+                let each = began.elapsed().as_nanos() / u128::from(ROUNDS);
+                println!("checkout and park, {parked} parked: {each} ns");
+            }
+        }
+        let began = Instant::now();
+        for _ in 0..ROUNDS {
+            black_box(clock.now());
+        }
+        println!("of which the clock: {} ns", began.elapsed().as_nanos() / u128::from(ROUNDS));
+    });
+}

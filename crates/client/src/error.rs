@@ -1,0 +1,282 @@
+//! Why an exchange with an origin failed, and what follows from it: for retries, for logs, and for whoever asked.
+
+use std::fmt;
+
+use http::Method;
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::Timer;
+use sheave_lifecycle::errno::IoFault;
+use sheave_lifecycle::retry::{Attempt, Evidence, Progress, RetryPolicy, Sent, Verdict, judge};
+use sheave_net::dial_error::DialError;
+use sheave_proto::error::{Misuse, ProtocolError};
+
+/// Why there is no connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// As many connections exist as may, and as many requests wait for one as may.
+    QueueFull,
+    /// As many connections exist as may, and none came free in time.
+    QueueTimedOut,
+    /// No address could be connected to; or none is tried just now, because that failed a moment ago.
+    Dial(DialError),
+}
+
+/// Why an exchange on a connection failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The kernel said so.
+    Io(IoFault),
+    /// The origin broke a rule.
+    Protocol(ProtocolError),
+    /// The origin sent FIN before a byte of its response.
+    Closed,
+    /// A deadline passed.
+    TimedOut(Timer),
+    /// The request contradicts itself.
+    Misuse(Misuse),
+}
+
+/// Why an exchange with an origin failed, and how far it had come: all that can be known about whether to try again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// There was no connection for it.
+    Pool(PoolError),
+    /// It had a connection, and came so far on it.
+    Call(CallError, Progress),
+}
+
+impl ClientError {
+    /// How far it had come.
+    pub const fn progress(&self) -> Progress {
+        match self {
+            Self::Pool(error) => error.progress(),
+            Self::Call(_, progress) => *progress,
+        }
+    }
+
+    /// Whether the origin may have acted on the request.
+    pub const fn request_was_sent(&self) -> Sent {
+        self.progress().sent()
+    }
+
+    /// Why sending the request again cannot make an origin act on it twice, or may by the method's own promise
+    /// (RFC 9110 §9.2.2); `None` where nothing says so.
+    pub fn evidence(&self, method: &Method) -> Option<Evidence> {
+        let attempt = Attempt {
+            progress: self.progress(),
+            is_idempotent: method.is_idempotent(),
+            has_idempotency_key: false,
+            is_replayable: true,
+            made: 0,
+        };
+        match judge(&attempt, &RetryPolicy::default(), true) {
+            Verdict::Retry(evidence) => Some(evidence),
+            Verdict::Give(_) => None,
+        }
+    }
+
+    /// Whether a request of this method may be sent again, as far as its connection's end says. Whether its body is still
+    /// at hand, and whether it has been tried often enough, the caller knows.
+    pub fn is_safe_to_retry(&self, method: &Method) -> bool {
+        self.evidence(method).is_some()
+    }
+
+    /// Why the connection ended, or never came to be; `None` where none was tried.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        match self {
+            Self::Pool(PoolError::Dial(error)) => Some(error.reason()),
+            Self::Pool(PoolError::QueueFull | PoolError::QueueTimedOut) => None,
+            Self::Call(error, _) => Some(error.close_reason()),
+        }
+    }
+
+    /// A name that stays stable for ever: for metrics, logs and error fields.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Pool(error) => error.label(),
+            Self::Call(error, _) => error.label(),
+        }
+    }
+}
+
+impl PoolError {
+    /// How far the exchange had come: not to a connection.
+    pub const fn progress(&self) -> Progress {
+        match self {
+            Self::QueueFull | Self::QueueTimedOut => Progress::Queued,
+            Self::Dial(_) => Progress::Connecting,
+        }
+    }
+
+    /// A name that stays stable for ever: for metrics, logs and error fields.
+    pub fn label(&self) -> &'static str {
+        use sheave_lifecycle::errno::Errno;
+        match self {
+            Self::QueueFull => "upstream-queue-full",
+            Self::QueueTimedOut => "upstream-queue-timeout",
+            Self::Dial(error) => match (error.fault().map(|fault| fault.errno), error.reason()) {
+                (Some(Errno::EADDRNOTAVAIL), _) if error.is_local_exhaustion() => "local-ports-exhausted",
+                (Some(Errno::EMFILE | Errno::ENFILE), _) => "local-descriptors-exhausted",
+                _ if error.is_local_exhaustion() => "local-memory-exhausted",
+                (_, CloseReason::TimedOut(_)) => "upstream-connect-timeout",
+                (_, CloseReason::PeerUnreachable(_)) => "upstream-unreachable",
+                (Some(Errno::ECONNREFUSED), _) => "upstream-connect-refused",
+                _ => "upstream-connect-failed",
+            },
+        }
+    }
+}
+
+impl CallError {
+    /// Why the connection ended.
+    pub const fn close_reason(self) -> CloseReason {
+        match self {
+            Self::Io(fault) => CloseReason::from_fault(fault),
+            Self::Protocol(ProtocolError::TruncatedHead | ProtocolError::TruncatedBody) => CloseReason::Truncated,
+            Self::Protocol(ProtocolError::UnaskedBytes) => CloseReason::UnaskedBytes,
+            Self::Protocol(error) => CloseReason::Protocol(error.label()),
+            Self::Closed => CloseReason::PeerClosed,
+            Self::TimedOut(timer) => CloseReason::TimedOut(timer),
+            Self::Misuse(_) => CloseReason::Cancelled,
+        }
+    }
+
+    /// A name that stays stable for ever: for metrics, logs and error fields.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Io(fault) if fault.errno.is_peer_gone() => "upstream-reset",
+            Self::Io(fault) if fault.errno.is_unreachable() => "upstream-unreachable",
+            Self::Io(_) => "upstream-io-error",
+            Self::Protocol(ProtocolError::TruncatedHead | ProtocolError::TruncatedBody) => "upstream-truncated",
+            Self::Protocol(_) => "upstream-protocol-error",
+            Self::Closed => "upstream-closed",
+            Self::TimedOut(Timer::Response) => "upstream-response-timeout",
+            Self::TimedOut(Timer::BodyRead) => "upstream-body-timeout",
+            Self::TimedOut(Timer::Write) => "upstream-write-timeout",
+            Self::TimedOut(_) => "upstream-timeout",
+            Self::Misuse(_) => "upstream-misuse",
+        }
+    }
+}
+
+impl From<PoolError> for ClientError {
+    fn from(error: PoolError) -> Self {
+        Self::Pool(error)
+    }
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QueueFull => f.write_str("as many requests wait for a connection to the origin as may"),
+            Self::QueueTimedOut => f.write_str("no connection to the origin came free in time"),
+            Self::Dial(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(fault) => write!(f, "the connection to the origin failed: {fault}"),
+            Self::Protocol(error) => write!(f, "the origin broke a rule: {}", error.label()),
+            Self::Closed => f.write_str("the origin closed the connection instead of answering"),
+            Self::TimedOut(timer) => write!(f, "the origin was too slow: {}", timer.label()),
+            Self::Misuse(misuse) => write!(f, "the request contradicts itself: {misuse:?}"),
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pool(error) => error.fmt(f)?,
+            Self::Call(error, _) => error.fmt(f)?,
+        }
+        write!(f, " (request sent: {})", self.request_was_sent().label())
+    }
+}
+
+impl std::error::Error for PoolError {}
+impl std::error::Error for CallError {}
+impl std::error::Error for ClientError {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sheave_lifecycle::errno::{Errno, Op};
+    use sheave_net::dial_error::{AttemptEnd, FailedAttempt};
+
+    use super::*;
+
+    fn dial(errno: Errno) -> ClientError {
+        let end = AttemptEnd::Failed(IoFault { op: Op::Connect, errno });
+        let attempts = vec![FailedAttempt { address: ([192, 0, 2, 1], 80).into(), end }];
+        PoolError::Dial(DialError { attempts, connect_timeout: Duration::from_secs(5) }).into()
+    }
+
+    #[test]
+    fn says_what_is_known_of_the_request() {
+        let reset = CallError::Io(IoFault { op: Op::Read, errno: Errno::ECONNRESET });
+        for (error, label, sent, get, post, reason) in [
+            (PoolError::QueueFull.into(), "upstream-queue-full", Sent::No, true, true, None),
+            (PoolError::QueueTimedOut.into(), "upstream-queue-timeout", Sent::No, true, true, None),
+            (dial(Errno::ECONNREFUSED), "upstream-connect-refused", Sent::No, true, true, Some("peer-reset")),
+            (dial(Errno::EHOSTUNREACH), "upstream-unreachable", Sent::No, true, true, Some("peer-unreachable")),
+            (dial(Errno::EADDRNOTAVAIL), "local-ports-exhausted", Sent::No, true, true, Some("local-error")),
+            (dial(Errno::EMFILE), "local-descriptors-exhausted", Sent::No, true, true, Some("local-error")),
+            (dial(Errno::ENOBUFS), "local-memory-exhausted", Sent::No, true, true, Some("local-error")),
+            (dial(Errno::EACCES), "upstream-connect-failed", Sent::No, true, true, Some("local-error")),
+            (
+                ClientError::Call(reset, Progress::FoundClosed),
+                "upstream-reset",
+                Sent::No,
+                true,
+                true,
+                Some("peer-reset"),
+            ),
+            (
+                ClientError::Call(reset, Progress::Written),
+                "upstream-reset",
+                Sent::Maybe,
+                true,
+                false,
+                Some("peer-reset"),
+            ),
+            (
+                ClientError::Call(CallError::Closed, Progress::Written),
+                "upstream-closed",
+                Sent::Maybe,
+                true,
+                false,
+                Some("peer-closed"),
+            ),
+            (
+                ClientError::Call(CallError::Protocol(ProtocolError::TruncatedBody), Progress::Answered),
+                "upstream-truncated",
+                Sent::Yes,
+                false,
+                false,
+                Some("truncated"),
+            ),
+            (
+                ClientError::Call(CallError::TimedOut(Timer::Response), Progress::Written),
+                "upstream-response-timeout",
+                Sent::Maybe,
+                true,
+                false,
+                Some("timeout-response"),
+            ),
+        ] {
+            assert_eq!((error.label(), error.request_was_sent()), (label, sent), "{error:?}");
+            let again = [Method::GET, Method::POST].map(|method| error.is_safe_to_retry(&method));
+            assert_eq!(again, [get, post], "{error:?}");
+            assert_eq!(error.close_reason().map(CloseReason::label), reason, "{error:?}");
+            assert!(error.to_string().ends_with(&format!("(request sent: {})", sent.label())), "{error}");
+        }
+    }
+}

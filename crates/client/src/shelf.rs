@@ -1,0 +1,105 @@
+//! What a pool has of one address, and knows of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sheave_lifecycle::backoff::Backoff;
+use sheave_lifecycle::keep_alive::{Learned, Reuse};
+use sheave_lifecycle::time::Time;
+use sheave_net::dial_error::DialError;
+use sheave_net::leg::Leg;
+use sheave_net::socket::Socket;
+use sheave_proto::connection::Connection;
+use sheave_proto::role::Client;
+
+use crate::config::ClientConfig;
+use crate::queue::Waiter;
+
+pub(crate) type ClientLeg<S> = Leg<Connection<Client>, S>;
+
+/// A connection that waits for its next exchange.
+pub(crate) struct Parked<S: Socket> {
+    pub(crate) leg: ClientLeg<S>,
+    pub(crate) since: Time,
+    /// When it was last known to be alive.
+    pub(crate) alive_at: Time,
+    /// How many more requests the origin takes on it, as far as it said.
+    pub(crate) left: Option<u64>,
+}
+
+/// One address.
+pub(crate) struct Shelf<S: Socket> {
+    /// The youngest last: it is the one least likely to be closed by the origin, and the others may grow old and go.
+    pub(crate) parked: VecDeque<Parked<S>>,
+    /// Parked, busy and being opened.
+    pub(crate) live: usize,
+    /// Requests that wait for a connection, the first first.
+    pub(crate) waiters: VecDeque<Arc<Waiter<S>>>,
+    learned: Learned,
+    usual_below: Duration,
+    careful_below: Duration,
+    pub(crate) backoff: Backoff,
+    /// Why the last attempt to connect failed, while it backs off.
+    pub(crate) failure: Option<DialError>,
+    /// The origins that the pool follows have it no longer.
+    pub(crate) is_gone: bool,
+    pub(crate) used: Time,
+}
+
+impl<S: Socket> Shelf<S> {
+    pub(crate) fn new(config: &ClientConfig, now: Time) -> Self {
+        let mut shelf = Self {
+            parked: VecDeque::new(),
+            live: 0,
+            waiters: VecDeque::new(),
+            learned: Learned::default(),
+            usual_below: Duration::ZERO,
+            careful_below: Duration::ZERO,
+            backoff: Backoff::default(),
+            failure: None,
+            is_gone: false,
+            used: now,
+        };
+        shelf.learn(config, |_| {});
+        shelf
+    }
+
+    pub(crate) fn learned(&self) -> &Learned {
+        &self.learned
+    }
+
+    /// Changes what is known of the origin's keep-alive time. What follows from it is worked out here, once, and not for
+    /// each request.
+    pub(crate) fn learn(&mut self, config: &ClientConfig, lesson: impl FnOnce(&mut Learned)) {
+        lesson(&mut self.learned);
+        let idle = config.connection.timeouts.idle;
+        self.usual_below = self.learned.reused_below(&config.keep_alive, idle, Reuse::Usual);
+        self.careful_below = self.learned.reused_below(&config.keep_alive, idle, Reuse::Careful);
+    }
+
+    /// Below which age a parked connection is given to such a request.
+    pub(crate) fn reused_below(&self, reuse: Reuse) -> Duration {
+        match reuse {
+            Reuse::Usual => self.usual_below,
+            Reuse::Careful => self.careful_below,
+            Reuse::Never => Duration::ZERO,
+        }
+    }
+
+    /// The youngest parked connection, if it is young enough for such a request.
+    pub(crate) fn take_youngest(&mut self, reuse: Reuse, now: Time) -> Option<Parked<S>> {
+        let parked_for = now.since(self.parked.back()?.since);
+        if parked_for < self.reused_below(reuse) { self.parked.pop_back() } else { None }
+    }
+
+    /// Parked connections that a usual request would be given.
+    pub(crate) fn usable(&self, now: Time) -> usize {
+        self.parked.iter().rev().take_while(|parked| now.since(parked.since) < self.usual_below).count()
+    }
+
+    /// Whether there is nothing but what is known of it.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.live == 0 && self.waiters.is_empty()
+    }
+}
