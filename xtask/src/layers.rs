@@ -269,7 +269,7 @@ mod tests {
             ("sheave-server", "sheave-client", "arrows point down"),
             ("sheave-server", "sheave-client (dev)", "lower floors and sheave-sim only"),
             ("sheave-server", "sheave-metrics", "below it, but not among"),
-            ("sheave-proxy", "sheave-net", "below it, but not among"),
+            ("sheave-proxy", "sheave-metrics", "below it, but not among"),
             ("sheave-sim", "sheave-proto", "below it, but not among"),
             ("sheave", "sheave-sim", "below it, but not among"),
             ("sheave-net", "bytes as octets", "keep their names"),
