@@ -27,6 +27,12 @@ pub struct TcpOptions {
     pub recv_buffer_bytes: Option<usize>,
     /// The send buffer in bytes (`SO_SNDBUF`), as for the receive buffer. Default: `None`, tuned.
     pub send_buffer_bytes: Option<usize>,
+    /// Bytes that the kernel holds without having sent them before the socket stops being writable (`TCP_NOTSENT_LOWAT`).
+    /// Default: `None`, the system's, which is no bound but the send buffer's.
+    ///
+    /// A write deadline sees a peer that stops reading the sooner, and a slow one takes less of the kernel's memory, at the
+    /// price of more wake-ups for large messages to fast ones.
+    pub notsent_lowat_bytes: Option<u32>,
 }
 
 impl Default for TcpOptions {
@@ -37,6 +43,7 @@ impl Default for TcpOptions {
             user_timeout: None,
             recv_buffer_bytes: None,
             send_buffer_bytes: None,
+            notsent_lowat_bytes: None,
         }
     }
 }
@@ -87,6 +94,9 @@ impl TcpOptions {
         if let Some(len) = self.send_buffer_bytes {
             socket.set_send_buffer_size(len)?;
         }
+        if let Some(len) = self.notsent_lowat_bytes {
+            socket.set_tcp_notsent_lowat(len)?;
+        }
         Ok(())
     }
 }
@@ -113,6 +123,7 @@ mod tests {
             user_timeout: Some(Duration::from_secs(7)),
             recv_buffer_bytes: Some(32 * 1024),
             send_buffer_bytes: Some(16 * 1024),
+            notsent_lowat_bytes: Some(8 * 1024),
         };
         other.apply(&socket).unwrap();
         assert!(!socket.tcp_nodelay().unwrap());
@@ -120,6 +131,7 @@ mod tests {
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
         assert_eq!(socket.recv_buffer_size().unwrap(), 64 * 1024, "doubled by the kernel");
         assert_eq!(socket.send_buffer_size().unwrap(), 32 * 1024);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), 8 * 1024);
     }
 
     #[test]

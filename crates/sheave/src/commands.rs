@@ -14,6 +14,7 @@ use crate::lookups;
 use crate::passing::PassOn;
 use crate::say;
 use crate::service::{Process, Setup};
+use crate::sockets;
 
 /// Where the admin pages are when the demo origin runs behind the proxy.
 const DEMO_ADMIN_PORT: u16 = 9901;
@@ -35,11 +36,14 @@ pub(crate) fn run(arguments: Arguments, inherited: Inherited) -> Result<Exit, Fa
 }
 
 async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit, Failure> {
+    config::check(&arguments.client_timeouts)?;
+    let tcp = sockets::connect(&arguments.origin_sockets, arguments.client_timeouts.write_timeout)?;
     let is_demo = arguments.origins.to.is_empty();
     let process = Process::prepare(Setup {
         listening: &arguments.listening,
         default_admin: is_demo.then(|| ListenAddress::loopback(DEMO_ADMIN_PORT)),
         server: config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+        listen: sockets::listen(&arguments.client_sockets, arguments.client_timeouts.write_timeout)?,
         max_connections: arguments.client_limits.max_connections,
         // One towards the client, one towards the origin.
         descriptors_each: 2,
@@ -69,6 +73,7 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     in_force.push(config::say_drain(&arguments.drain));
     let role = PassOn {
         origins,
+        tcp,
         proxy: config::proxy(&arguments.origins, &arguments.retries),
         client: config::client(
             &arguments.client_timeouts,
@@ -85,10 +90,12 @@ async fn origin(arguments: &OriginArguments, inherited: Inherited) -> Result<Exi
     if !arguments.faults.fault.is_empty() {
         return fault::run(&arguments.faults.fault, &arguments.listening, arguments.logging.quiet).await;
     }
+    config::check(&arguments.client_timeouts)?;
     let process = Process::prepare(Setup {
         listening: &arguments.listening,
         default_admin: None,
         server: config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+        listen: sockets::listen(&arguments.client_sockets, arguments.client_timeouts.write_timeout)?,
         max_connections: arguments.client_limits.max_connections,
         descriptors_each: 1,
         logging: &arguments.logging,

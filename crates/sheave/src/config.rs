@@ -1,22 +1,27 @@
 //! What was said on the command line, as the libraries want it.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sheave_client::config::ClientConfig;
 use sheave_lifecycle::drain::DrainPlan;
+use sheave_lifecycle::limit::OverLimit;
 use sheave_lifecycle::retry::RetryPolicy;
 use sheave_net::dial::DialPlan;
 use sheave_net::leg::LingerPlan;
 use sheave_proto::config::{ConnectionConfig, Timeouts};
 use sheave_proto::limits::Limits;
 use sheave_proxy::config::{self as proxy, HostPolicy, ProxyConfig, Trust};
+use sheave_server::admission::SharedLimits;
 use sheave_server::config::ServerConfig;
 
 use crate::args::{
-    Balance, ClientLimits, ClientTimeouts, DrainArguments, HostHeader, OriginLimits, OriginTimeouts, Origins, Retries,
+    Balance, ClientLimits, ClientTimeouts, DrainArguments, HostHeader, OriginLimits, OriginTimeouts, Origins, Over,
+    Retries,
 };
 use crate::duration;
+use crate::exit::Failure;
 use crate::limit::Limit;
 use crate::room;
 use crate::share;
@@ -32,14 +37,26 @@ pub(crate) fn server(timeouts: &ClientTimeouts, limits: &ClientLimits, drain: &D
                 head: timeouts.head_timeout,
                 body: timeouts.body_timeout,
                 idle: timeouts.idle_timeout,
+                min_body_rate: timeouts.body_min_rate.max().and_then(NonZeroU64::new),
                 ..Timeouts::default()
             },
             max_requests: limits.max_requests.max().unwrap_or(u64::MAX),
-            ..ConnectionConfig::default()
+            max_age: timeouts.max_age.duration(),
+            announces_keep_alive: timeouts.announce_keep_alive,
         },
         write_timeout: timeouts.write_timeout,
         linger: LingerPlan { timeout: timeouts.linger_timeout, ..LingerPlan::default() },
         exchange_timeout: timeouts.exchange_timeout.duration(),
+        shared: SharedLimits {
+            max_connections_per_client: limits.max_connections_per_client.small_max(),
+            accept_rate: limits.accept_rate.small_max(),
+            max_exchanges: limits.max_requests_in_flight.small_max(),
+        },
+        over_limit: match limits.over_limit {
+            Over::Wait => OverLimit::Wait,
+            Over::Answer => OverLimit::Answer,
+            Over::Close => OverLimit::Close,
+        },
         drain: DrainPlan {
             announce: drain.drain_announce,
             quiet: drain.drain_quiet,
@@ -48,6 +65,22 @@ pub(crate) fn server(timeouts: &ClientTimeouts, limits: &ClientLimits, drain: &D
         },
         ..ServerConfig::default()
     }
+}
+
+/// Whether what was said of clients can be done.
+///
+/// # Errors
+///
+/// A line that says what contradicts what.
+pub(crate) fn check(timeouts: &ClientTimeouts) -> Result<(), Failure> {
+    let waits = Timeouts { idle: timeouts.idle_timeout, ..Timeouts::default() };
+    if timeouts.announce_keep_alive && waits.promise().is_none() {
+        return Err(Failure::usage(format!(
+            "--announce-keep-alive: with --idle-timeout {} there is nothing to promise; it takes 2s at least",
+            duration::display(timeouts.idle_timeout)
+        )));
+    }
+    Ok(())
 }
 
 /// What origins are held to, by one of so many workers.
@@ -136,14 +169,27 @@ pub(crate) fn say_clients(timeouts: &ClientTimeouts, limits: &ClientLimits) -> V
     ];
     let mut waits = say_waits(&waits);
     waits.push(("exchange", exchange));
+    waits.push(("age", timeouts.max_age.duration().map_or("off".to_owned(), duration::display)));
     let bounds = vec![
         ("head", size::display(limits.max_head)),
         ("request line", size::display(limits.max_request_line)),
         ("fields", limits.max_fields.to_string()),
         ("body", limits.max_body.max().map_or("off".to_owned(), size::display)),
+        ("body a second", timeouts.body_min_rate.max().map_or("off".to_owned(), size::display)),
         ("requests a connection", say_limit(limits.max_requests)),
     ];
-    vec![("client timeouts", waits), ("limits", bounds)]
+    let beyond = match limits.over_limit {
+        Over::Wait => "wait",
+        Over::Answer => "503",
+        Over::Close => "close",
+    };
+    let load = vec![
+        ("connections a client", say_limit(limits.max_connections_per_client)),
+        ("accepted a second", say_limit(limits.accept_rate)),
+        ("requests in flight", say_limit(limits.max_requests_in_flight)),
+        ("beyond", beyond.to_owned()),
+    ];
+    vec![("client timeouts", waits), ("limits", bounds), ("load", load)]
 }
 
 /// What origins are held to, in words.
@@ -234,6 +280,13 @@ mod tests {
             "--drain-quiet=13s",
             "--drain-grace=14s",
             "--max-requests=16",
+            "--body-min-rate=24",
+            "--max-age=25s",
+            "--announce-keep-alive",
+            "--max-connections-per-client=26",
+            "--accept-rate=27",
+            "--max-requests-in-flight=28",
+            "--over-limit=close",
             "--max-head=17k",
             "--max-request-line=18k",
             "--max-fields=19",
@@ -257,6 +310,14 @@ mod tests {
         let plan = DrainPlan { announce: seconds(12), quiet: seconds(13), grace: seconds(14), ..DrainPlan::default() };
         assert_eq!(server.drain, plan);
         assert_eq!(server.connection.max_requests, 16);
+        assert_eq!(server.connection.timeouts.min_body_rate, NonZeroU64::new(24));
+        assert_eq!((server.connection.max_age, server.connection.announces_keep_alive), (Some(seconds(25)), true));
+        let shared = server.shared;
+        assert_eq!(
+            [shared.max_connections_per_client, shared.accept_rate, shared.max_exchanges].map(|max| max.map(u32::from)),
+            [26, 27, 28].map(Some)
+        );
+        assert_eq!(server.over_limit, OverLimit::Close);
         let limits = server.connection.limits;
         assert_eq!([limits.max_head_bytes, limits.max_request_line_bytes, limits.max_fields], [17 << 10, 18 << 10, 19]);
         assert_eq!(limits.max_body_bytes, Some(20 << 10));
@@ -272,5 +333,14 @@ mod tests {
         assert_eq!((proxy.host, proxy.balance), (HostPolicy::Origin, proxy::Balance::LeastOutstanding));
         let trust = proxy.trust.expect("is set");
         assert!(trust([10, 1, 2, 3].into()) && !trust([192, 0, 2, 1].into()));
+    }
+
+    #[test]
+    fn a_promise_that_could_not_be_made_is_refused() {
+        let check = |flags: &[&str]| check(&arguments(flags).client_timeouts).map_err(|failure| failure.to_string());
+        assert_eq!(check(&["--announce-keep-alive", "--idle-timeout=2s"]), Ok(()));
+        assert_eq!(check(&["--idle-timeout=1s"]), Ok(()));
+        let error = check(&["--announce-keep-alive", "--idle-timeout=1s500ms"]).expect_err("is too short");
+        assert!(error.contains("--announce-keep-alive") && error.contains("1s500ms"), "{error}");
     }
 }

@@ -15,7 +15,7 @@ use crate::rate::Rate;
 const CLOSED_PER_SECOND: u32 = 10;
 const CLOSED_BURST: u32 = 50;
 const TROUBLE_PER_SECOND: u32 = 1;
-const TROUBLE_BURST: u32 = 5;
+const TROUBLE_BURST: u32 = 1;
 
 /// Logs ends that are worth a look. A client that goes away is not.
 ///
@@ -28,6 +28,7 @@ pub(crate) struct LifecycleLog {
     accept: Mutex<Rate>,
     connect: Mutex<Rate>,
     refused: Mutex<Rate>,
+    held_back: Mutex<Rate>,
 }
 
 impl LifecycleLog {
@@ -40,6 +41,7 @@ impl LifecycleLog {
             accept: trouble(),
             connect: trouble(),
             refused: trouble(),
+            held_back: trouble(),
         }
     }
 
@@ -61,7 +63,8 @@ macro_rules! log_as {
 impl Observer for LifecycleLog {
     fn closed(&self, end: &Closed) {
         let severity = end.reason.severity(end.side, end.phase);
-        if severity == Severity::Benign {
+        // Who is turned away is told of by itself.
+        if severity == Severity::Benign || matches!(end.reason, CloseReason::Refused(_)) {
             return;
         }
         let Some(suppressed) = self.permit(&self.closed) else { return };
@@ -86,7 +89,12 @@ impl Observer for LifecycleLog {
 
     fn refused(&self, limit: &'static str) {
         let Some(suppressed) = self.permit(&self.refused) else { return };
-        error!(limit, suppressed = some_if_any(suppressed), "a limit is reached: new connections wait or are refused");
+        error!(limit, suppressed = some_if_any(suppressed), "a limit is reached: clients are turned away");
+    }
+
+    fn held_back(&self, limit: &'static str) {
+        let Some(suppressed) = self.permit(&self.held_back) else { return };
+        warn!(limit, suppressed = some_if_any(suppressed), "a limit is reached: clients wait in the backlog");
     }
 
     fn accept_failed(&self, fault: IoFault) {
@@ -195,7 +203,7 @@ mod tests {
             text.trim(),
             "WARN connection ended side=\"upstream\" id=9 peer=192.0.2.1:40000 reason=\"peer-reset\" \
              detail=ECONNRESET in read severity=\"peer\" phase=\"waiting\" age_ms=1234 exchanges=2 bytes_in=10 \
-             bytes_out=20"
+             bytes_out=20 last=+0.0ms opened"
         );
         let text = logged(|log| log.closed(&closed(Side::Downstream, CloseReason::Bug("pump"))));
         assert!(text.contains("ERROR") && text.contains("detail=pump"), "{text}");
@@ -224,9 +232,17 @@ mod tests {
                 Some(([127, 0, 0, 1], 9).into()),
                 CloseReason::Local(fault(Op::Connect, Errno::EADDRNOTAVAIL)),
             );
-            log.refused("max-connections");
+            log.refused("max-connections-per-client");
+            log.held_back("max-connections");
         });
-        for part in ["EMFILE in accept", "ulimit -Hn", "ip_local_port_range", "127.0.0.1:9", "max-connections"] {
+        for part in [
+            "EMFILE in accept",
+            "ulimit -Hn",
+            "ip_local_port_range",
+            "127.0.0.1:9",
+            "max-connections-per-client",
+            "\"max-connections\"",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

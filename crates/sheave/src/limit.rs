@@ -1,5 +1,7 @@
 //! Limits as people write them: a number or a size, and `off` where a limit may be off.
 
+use std::num::NonZeroU32;
+
 use crate::size;
 
 /// A bound that may also be switched off.
@@ -18,6 +20,11 @@ impl Limit {
             Self::Off => None,
             Self::Max(max) => Some(max),
         }
+    }
+
+    /// The bound as a number of things, if one is in force and there can be so many.
+    pub(crate) fn small_max(self) -> Option<NonZeroU32> {
+        self.max().and_then(|max| NonZeroU32::new(u32::try_from(max).ok()?))
     }
 }
 
@@ -90,6 +97,44 @@ pub(crate) fn parse_size_or_off(text: &str) -> Result<Limit, String> {
     }
 }
 
+/// Reads the length of a backlog: as many as the kernel's queue can count.
+///
+/// # Errors
+///
+/// See [`parse_count`].
+pub(crate) fn parse_backlog(text: &str) -> Result<u16, String> {
+    u16::try_from(parse_count(text)?)
+        .map_err(|_| "no more than 65535: the kernel allows 4096 at most mostly".to_owned())
+}
+
+/// Reads a number of things of which there can be 2^32 at most, or the word `off`.
+///
+/// # Errors
+///
+/// See [`parse_count`].
+pub(crate) fn parse_small_count_or_off(text: &str) -> Result<Limit, String> {
+    let limit = parse_count_or_off(text)?;
+    match limit.small_max() {
+        None if limit != Limit::Off => Err("no more than 4294967295; write `off` for no limit".to_owned()),
+        _ => Ok(limit),
+    }
+}
+
+/// Reads the size of a socket's buffer, or the word `auto`.
+///
+/// # Errors
+///
+/// See [`parse_size`].
+pub(crate) fn parse_buffer_or_auto(text: &str) -> Result<Limit, String> {
+    match text {
+        "auto" => Ok(Limit::Off),
+        _ => match parse_size(text)? {
+            size if i32::try_from(size).is_ok() => Ok(Limit::Max(size)),
+            _ => Err("larger than a socket's buffer can be (2g): write `auto` to leave it to the kernel".to_owned()),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +146,11 @@ mod tests {
         assert_eq!(parse_count_or_off("off"), Ok(Limit::Off));
         assert_eq!(parse_size("64k"), Ok(65_536));
         assert_eq!(parse_size_or_off("64k"), Ok(Limit::Max(65_536)));
+        assert_eq!(parse_buffer_or_auto("64k"), Ok(Limit::Max(65_536)));
+        assert_eq!(parse_buffer_or_auto("auto"), Ok(Limit::Off));
+        assert_eq!(parse_backlog("65535"), Ok(65_535));
+        assert_eq!(parse_small_count_or_off("4294967295"), Ok(Limit::Max(u32::MAX.into())));
+        assert_eq!(parse_small_count_or_off("off"), Ok(Limit::Off));
         assert_eq!(parse_size_or_off("off"), Ok(Limit::Off));
     }
 
@@ -120,5 +170,7 @@ mod tests {
             assert!(parse_head_size(text).is_err(), "{text:?}");
         }
         assert!(parse_size("off").is_err());
+        assert!(parse_backlog("65536").is_err() && parse_small_count_or_off("4294967296").is_err());
+        assert!(parse_buffer_or_auto("2g").is_err() && parse_buffer_or_auto("off").is_err());
     }
 }

@@ -33,6 +33,7 @@ mod share;
 mod signal;
 mod sink;
 mod size;
+mod sockets;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use sheave_client::config::ClientConfig;
 use sheave_client::origin::Origin;
 use sheave_net::resolve::Resolved;
 use sheave_net::tcp_connect::TcpConnector;
+use sheave_net::tcp_options::TcpOptions;
 use sheave_proxy::config::ProxyConfig;
 use sheave_proxy::proxy::Proxy;
 
@@ -19,6 +20,8 @@ pub(crate) struct PassOn {
     pub(crate) origins: Vec<(Resolved, String)>,
     /// How requests are passed on.
     pub(crate) proxy: ProxyConfig,
+    /// What is asked of TCP.
+    pub(crate) tcp: TcpOptions,
     /// What origins are held to.
     pub(crate) client: ClientConfig,
 }
@@ -28,7 +31,7 @@ impl Role for PassOn {
 
     fn handler(&self, worker: WorkerContext) -> io::Result<Self::Handler> {
         let origins = self.origins.iter().map(|(resolved, base)| Origin::new(resolved.clone(), base)).collect();
-        let connector = TcpConnector::default();
+        let connector = TcpConnector { tcp: self.tcp, ..TcpConnector::default() };
         let proxy =
             Proxy::new(origins, connector, self.proxy.clone(), self.client.clone(), worker.clock, worker.observer)
                 .map_err(io::Error::other)?;

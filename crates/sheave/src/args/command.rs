@@ -9,6 +9,7 @@ use super::listening::Listening;
 use super::logging::Logging;
 use super::origins::Origins;
 use super::retries::Retries;
+use super::sockets::{ClientSockets, OriginSockets};
 use super::timeouts::{ClientTimeouts, OriginTimeouts};
 
 /// What a command's help ends with.
@@ -78,6 +79,10 @@ pub(crate) struct ProxyArguments {
     #[command(flatten)]
     pub(crate) retries: Retries,
     #[command(flatten)]
+    pub(crate) client_sockets: ClientSockets,
+    #[command(flatten)]
+    pub(crate) origin_sockets: OriginSockets,
+    #[command(flatten)]
     pub(crate) drain: DrainArguments,
     #[command(flatten)]
     pub(crate) logging: Logging,
@@ -96,6 +101,8 @@ pub(crate) struct OriginArguments {
     #[command(flatten)]
     pub(crate) client_limits: ClientLimits,
     #[command(flatten)]
+    pub(crate) client_sockets: ClientSockets,
+    #[command(flatten)]
     pub(crate) drain: DrainArguments,
     #[command(flatten)]
     pub(crate) logging: Logging,
@@ -111,7 +118,7 @@ mod tests {
     use super::*;
     use crate::access_log::{Format, LogTarget};
     use crate::address::ListenAddress;
-    use crate::args::{Balance, HostHeader};
+    use crate::args::{Balance, HostHeader, Over};
     use crate::duration::OrOff;
     use crate::limit::Limit;
 
@@ -179,7 +186,16 @@ mod tests {
         assert_eq!(proxy.drain.handover_timeout, seconds(30));
         assert_eq!(proxy.logging.access_log, LogTarget::Off);
         assert_eq!(proxy.logging.access_log_format, Format::Json);
+        assert_eq!(proxy.client_timeouts.body_min_rate, Limit::Max(240));
+        assert_eq!(proxy.client_timeouts.max_age, OrOff::After(seconds(3600)));
+        assert!(!proxy.client_timeouts.announce_keep_alive);
         assert_eq!(proxy.client_limits.max_connections, None);
+        let shared = &proxy.client_limits;
+        assert_eq!(
+            [shared.max_connections_per_client, shared.accept_rate, shared.max_requests_in_flight],
+            [Limit::Off; 3]
+        );
+        assert_eq!(shared.over_limit, Over::Wait);
         assert_eq!(proxy.client_limits.max_body, Limit::Off);
     }
 
@@ -193,7 +209,8 @@ mod tests {
              --upstream-idle-timeout 9s --exchange-timeout 10s --linger-timeout 11s --drain-announce 12s \
              --drain-quiet 13s --drain-grace 14s --handover-timeout 15s --max-connections 15 --max-requests 16 --max-head 17k --max-request-line 8k --max-fields 100 --max-body 18m \
              --max-upstream-connections 19 --max-upstream-idle 20 --retry-attempts 4 --retry-budget 10% --retry-body 0 \
-             --retry-idempotency-key --quiet",
+             --retry-idempotency-key --quiet --body-min-rate 20k --max-age 21m --announce-keep-alive \
+             --max-connections-per-client 22 --accept-rate 23 --max-requests-in-flight 24 --over-limit 503",
         )
         .expect("is right");
         assert_eq!(proxy.listening.from.len(), 2);
@@ -205,6 +222,8 @@ mod tests {
         assert_eq!(proxy.client_limits.max_head, 17 << 10);
         assert_eq!(proxy.client_limits.max_body, Limit::Max(18 << 20));
         assert_eq!(proxy.retries.retry_attempts, 4);
+        assert_eq!(proxy.client_timeouts.body_min_rate, Limit::Max(20 << 10));
+        assert_eq!(proxy.client_limits.over_limit, Over::Answer);
         assert!(proxy.logging.quiet);
     }
 
@@ -218,6 +237,14 @@ mod tests {
             ("--exchange-timeout 0s", "write `off`"),
             ("--head-timeout 5", "write 5s for seconds"),
             ("--head-timeout off", "--head-timeout"),
+            ("--body-min-rate 0", "write `off`"),
+            ("--max-age 0", "write `off`"),
+            ("--max-connections-per-client 0", "write `off`"),
+            ("--accept-rate 5000000000", "4294967295"),
+            ("--over-limit drop", "503"),
+            ("--tcp-keep-alive 500ms", "whole seconds"),
+            ("--backlog 70000", "65535"),
+            ("--recv-buffer 3g", "auto"),
             ("--workers 0", "zero would allow nothing"),
             ("--max-head 0", "zero would allow nothing"),
             ("--max-head 1m", "larger than 64k"),

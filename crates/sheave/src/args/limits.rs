@@ -1,17 +1,53 @@
 //! How much is allowed: of clients, of messages, of connections to origins.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::limit::{Limit, parse_count, parse_count_or_off, parse_head_size, parse_size_or_off};
+use crate::limit::{
+    Limit, parse_count, parse_count_or_off, parse_head_size, parse_size_or_off, parse_small_count_or_off,
+};
+
+/// What becomes of whoever is beyond a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Over {
+    /// Connections wait in the kernel's backlog; a client beyond its own limit, and a request, get 503.
+    Wait,
+    /// 503 with `Retry-After`.
+    #[value(name = "503")]
+    Answer,
+    /// The connection is closed without an answer.
+    Close,
+}
 
 /// How much clients are allowed.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct ClientLimits {
-    /// Client connections at a time, over all workers; more wait in the kernel's backlog [default: what the descriptor
+    /// Client connections at a time, shared evenly among workers; then as --over-limit says [default: what the descriptor
     /// limit allows].
+    ///
+    /// While somebody waits for a place, responses say `Connection: close`, and connections that are idle give way, the
+    /// idle longest first.
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) max_connections: Option<u64>,
+
+    /// Connections at a time of one client address, over all workers, or `off`; then 503, or as --over-limit says. An IPv6
+    /// network of 64 bits is one address.
+    ///
+    /// Clients behind one address translator, or one load balancer, are one.
+    #[arg(long, value_name = "N", value_parser = parse_small_count_or_off, default_value = "off")]
+    pub(crate) max_connections_per_client: Limit,
+
+    /// New connections a second, over all workers, with one second's worth at once, or `off`; then as --over-limit says.
+    #[arg(long, value_name = "N", value_parser = parse_small_count_or_off, default_value = "off")]
+    pub(crate) accept_rate: Limit,
+
+    /// Requests under way at a time, over all workers, or `off`; then 503, or as --over-limit says.
+    #[arg(long, value_name = "N", value_parser = parse_small_count_or_off, default_value = "off")]
+    pub(crate) max_requests_in_flight: Limit,
+
+    /// What becomes of whoever is beyond one of these limits.
+    #[arg(long, value_enum, default_value_t = Over::Wait)]
+    pub(crate) over_limit: Over,
 
     /// Requests on one connection, or `off`; the last response says `Connection: close`.
     #[arg(long, value_name = "N", value_parser = parse_count_or_off, default_value = "10000")]

@@ -8,13 +8,15 @@ mod listening;
 mod logging;
 mod origins;
 mod retries;
+mod sockets;
 mod timeouts;
 
 pub(crate) use command::{Arguments, Command, OriginArguments, ProxyArguments};
 pub(crate) use drain::DrainArguments;
-pub(crate) use limits::{ClientLimits, OriginLimits};
+pub(crate) use limits::{ClientLimits, OriginLimits, Over};
 pub(crate) use listening::Listening;
 pub(crate) use logging::Logging;
 pub(crate) use origins::{Balance, HostHeader, Origins};
 pub(crate) use retries::Retries;
+pub(crate) use sockets::{ClientSockets, OriginSockets, Switch};
 pub(crate) use timeouts::{ClientTimeouts, OriginTimeouts};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::duration::{OrOff, parse_timeout, parse_timeout_or_off};
+use crate::limit::{Limit, parse_size_or_off};
 
 /// How long clients are waited for.
 #[derive(Args, Debug)]
@@ -22,11 +23,34 @@ pub(crate) struct ClientTimeouts {
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]
     pub(crate) body_timeout: Duration,
 
+    /// The slowest that a request's body may come, in bytes a second, or `off`; then 408.
+    ///
+    /// Averaged over twice --body-timeout, in which a slow beginning is borne; counted only while the client is waited
+    /// for. A body that stops meets --body-timeout; one that drips, this.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_or_off, default_value = "240")]
+    pub(crate) body_min_rate: Limit,
+
     /// Between two exchanges on a connection; then it is closed.
     ///
     /// Keep it longer than that of the load balancer in front, which else meets connections that are being closed.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "75s")]
     pub(crate) idle_timeout: Duration,
+
+    /// Tell clients how long an idle connection stays open, so that they need not guess: `Keep-Alive: timeout=`, a tenth
+    /// less than --idle-timeout, at least a second.
+    ///
+    /// The promise is kept, also in a drain, whose quiet time then begins when the last promise ends; only --drain-grace
+    /// ends it. So a drain with idle clients takes longer.
+    #[arg(long)]
+    pub(crate) announce_keep_alive: bool,
+
+    /// How old a connection may become, or `off`; up to a tenth less by chance. Then the next response says `Connection:
+    /// close`.
+    ///
+    /// Nothing is cut off: an exchange under way goes on, and an idle connection is left to --idle-timeout, because closing
+    /// it at any other moment could cross a request.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout_or_off, default_value = "1h")]
+    pub(crate) max_age: OrOff,
 
     /// Between two writes while a peer, client or origin, takes nothing; then its connection is reset.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use rustix::net::{SocketFlags, acceptfrom_with};
-use sheave_lifecycle::errno::{IoFault, Op};
+use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use sheave_net::listen::{Accepted, Listener};
 use sheave_net::tcp_listen::TcpAcceptor;
 use sheave_net::tcp_options::TcpOptions;
@@ -158,11 +158,13 @@ impl Listener for BalancedListener {
             return Poll::Ready(self.take(connection));
         }
         for _ in 0..HAND_OVER_BURST {
-            let accepted = match self.accept()? {
-                Some(accepted) => accepted,
+            let accepted = match self.accept() {
+                Ok(Some(accepted)) => accepted,
+                Err(fault) if !is_out_of_descriptors(fault.errno) => return Poll::Ready(Err(fault)),
                 // The runtime is asked only now, as it would register with this worker what may belong to another. It
-                // looks once more, and sees to it that the task is woken.
-                None => match self.socket.poll_accept(cx) {
+                // looks once more, and sees to it that the task is woken. Without a descriptor the kernel did not look
+                // whether somebody waits; the runtime knows.
+                Ok(None) | Err(_) => match self.socket.poll_accept(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(IoFault::new(Op::Accept, &error))),
                     Poll::Ready(Ok((stream, peer))) => {
@@ -229,6 +231,11 @@ impl Drop for BalancedListener {
             }
         }
     }
+}
+
+/// Whether the process, or the machine, may open no more files.
+const fn is_out_of_descriptors(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE)
 }
 
 /// IPv4 over an IPv6 socket, as IPv4.

@@ -11,6 +11,8 @@ use sheave_metrics::metrics::Metrics;
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
 use sheave_net::limits::{FileLimit, raise_file_limit};
+use sheave_net::tcp_listen::ListenOptions;
+use sheave_server::admission::Admission;
 use sheave_server::config::ServerConfig;
 use sheave_server::server::Server;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -34,6 +36,7 @@ use crate::room::{self, Room};
 use crate::say;
 use crate::service_manager::{ServiceManager, Tell};
 use crate::signal::Signals;
+use crate::sockets;
 
 /// What a process is to be.
 pub(crate) struct Setup<'a> {
@@ -43,6 +46,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) default_admin: Option<ListenAddress>,
     /// What clients are held to.
     pub(crate) server: ServerConfig,
+    /// How client connections are listened for.
+    pub(crate) listen: ListenOptions,
     /// How many client connections there may be, if somebody says so.
     pub(crate) max_connections: Option<u64>,
     /// How many descriptors each needs.
@@ -63,6 +68,7 @@ pub(crate) struct Process {
     handover_timeout: Duration,
     workers: usize,
     server: ServerConfig,
+    listen: ListenOptions,
     files: FileLimit,
     room: Room,
     logs: Logs,
@@ -104,6 +110,7 @@ impl Process {
             handover_timeout,
             workers,
             server,
+            listen: setup.listen,
             files,
             room,
             logs,
@@ -147,12 +154,14 @@ impl Process {
             tracing::warn!("{warning}");
         }
         let loads = Loads::new(self.workers);
+        let admission = Admission::new(self.server.shared);
         let drains: Vec<Drain> = (0..self.workers).map(|_| Drain::default()).collect();
         let view = DrainView::new(drains.clone(), loads.clone(), self.server.drain, self.clock, events.clone());
         let admin = Admin::new(Arc::clone(&metrics), readiness.clone(), view.clone(), self.logs.access_counter());
         let admin = AdminPages::serve(admin, self.sockets.admin, self.clock).map_err(|error| cannot_start(&error))?;
         let mut places: Vec<Vec<Place>> = (0..self.workers).map(|_| Vec::new()).collect();
         for its in self.sockets.clients {
+            sockets::apply(&self.listen, &its.socket).map_err(|error| cannot_start(&error))?;
             let shares = balance::share(its.socket, its.is_ours, &loads).map_err(|error| cannot_start(&error))?;
             places.iter_mut().zip(shares).for_each(|(worker, share)| worker.push(share));
         }
@@ -166,7 +175,8 @@ impl Process {
             let observer = self.logs.observer(number, metrics.shard(number));
             let context = WorkerContext { clock: self.clock, observer };
             let (role, config) = (role.clone(), self.server);
-            let begin = move || begin(&role, context, &config, drain, places, pulse);
+            let shared = Shared { drain, admission: admission.clone() };
+            let begin = move || begin(&role, context, &config, shared, places, pulse);
             let told = events.clone();
             let ended = Box::new(move |report| {
                 // Nobody listens any more only when the process is ending anyway.
@@ -226,18 +236,27 @@ async fn say_ready(
 /// More threads than this are a slip of the pen.
 const MAX_WORKERS: usize = 1024;
 
+/// What a worker has in common with whom.
+struct Shared {
+    /// With whoever drains it.
+    drain: Drain,
+    /// With all other workers.
+    admission: Admission,
+}
+
 /// Within a worker's runtime: its handler and its listeners, and what it does with them until its end.
 fn begin<R: Role>(
     role: &R,
     context: WorkerContext,
     config: &ServerConfig,
-    drain: Drain,
+    shared: Shared,
     places: Vec<Place>,
     pulse: Option<(Pulse, Duration)>,
 ) -> io::Result<impl Future<Output = DrainReport> + use<R>> {
     let handler = role.handler(context.clone())?;
     let listeners = places.into_iter().map(Place::listen).collect::<io::Result<Vec<_>>>()?;
-    let server = Server::new(handler, *config, context.clock, context.observer, drain);
+    let Shared { drain, admission } = shared;
+    let server = Server::sharing(handler, *config, context.clock, context.observer, drain, admission);
     if let Some((pulse, period)) = pulse {
         tokio::spawn(pulse.beat(period));
     }
