@@ -2,7 +2,9 @@
 
 #![expect(clippy::panic, reason = "the helpers of a test fail the test")]
 
+mod activation;
 mod drain;
+mod handover;
 mod logs;
 mod proxy;
 mod start;

@@ -91,6 +91,13 @@ impl Client {
         head
     }
 
+    /// Reads a line; empty at the end.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("a line");
+        line
+    }
+
     /// Whether nothing more comes, by FIN or RST.
     pub(crate) fn is_ended(&mut self) -> bool {
         match self.reader.read(&mut [0]) {

@@ -1,10 +1,14 @@
 //! A running sheave, an origin that does what a test says, and a client that hides nothing.
 
 mod client;
+mod load;
+mod notify;
 mod origin;
 mod process;
 
 pub(crate) use client::Client;
+pub(crate) use load::{Load, steady_origin};
+pub(crate) use notify::Manager;
 pub(crate) use origin::{Origin, read_head};
 pub(crate) use process::Sheave;
 

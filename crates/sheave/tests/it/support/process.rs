@@ -8,13 +8,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpid};
 
 use super::PATIENCE;
 
 /// A sheave process that is killed when the test ends before it does.
 pub(crate) struct Sheave {
     child: Child,
+    successor: Option<Pid>,
     errors: Receiver<String>,
     /// All that it has said on standard error, as far as it was read.
     pub(crate) said: Vec<String>,
@@ -39,8 +40,13 @@ impl Sheave {
     }
 
     /// Starts a command that is, or becomes, a sheave; waits for nothing.
-    pub(crate) fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    /// The same, with a standard input.
+    pub(crate) fn spawn_with(mut command: Command, stdin: Stdio) -> Self {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starts");
         let stderr = child.stderr.take().expect("is piped");
         let (lines, errors) = channel();
@@ -52,7 +58,7 @@ impl Sheave {
                 }
             }
         });
-        Self { child, errors, said: Vec::new() }
+        Self { child, successor: None, errors, said: Vec::new() }
     }
 
     /// Reads on until a line contains `part`, and returns it.
@@ -69,6 +75,13 @@ impl Sheave {
                 }
                 Err(_) => panic!("{part:?} was not said; what was: {:#?}", self.said),
             }
+        }
+    }
+
+    /// Reads on for so long.
+    pub(crate) fn listen(&mut self, patience: Duration) {
+        if let Ok(line) = self.errors.recv_timeout(patience) {
+            self.said.push(line);
         }
     }
 
@@ -106,9 +119,42 @@ impl Sheave {
         self.said.iter().filter_map(|line| line.strip_prefix(what)).map(|text| text.parse().expect(text)).collect()
     }
 
+    /// Its process number: its successor's, once it was handed over.
+    pub(crate) fn pid(&self) -> Pid {
+        self.successor.unwrap_or_else(|| Pid::from_child(&self.child))
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("is there");
+        kill_process(self.pid(), signal).expect("is there");
+    }
+
+    /// Hands over to a successor, which is this from here on. Returns the process before it.
+    pub(crate) fn hand_over(&mut self) -> Pid {
+        // Successors whose parents have ended become this process's children, so that their ends can be seen.
+        set_child_subreaper(Some(rustix::process::getpid())).expect("is set");
+        let before = self.pid();
+        self.signal(Signal::USR2);
+        let line = self.wait_for("handed over; draining successor=");
+        let pid = line.rsplit('=').next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+        self.successor = Some(pid.expect("a process number"));
+        before
+    }
+
+    /// Waits for the end of a process that it was, or is: the exit code.
+    pub(crate) fn wait_for_end_of(&mut self, pid: Pid) -> Option<i32> {
+        if pid == Pid::from_child(&self.child) {
+            return self.child.wait().expect("ends").code();
+        }
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            // Ours only once its parent has ended.
+            if let Ok(Some((_, status))) = waitpid(Some(pid), WaitOptions::NOHANG) {
+                return status.exit_status();
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{pid:?} has not ended; said was: {:#?}", self.said);
     }
 
     /// Waits for its end: the exit code, and all of standard output.
@@ -140,6 +186,9 @@ impl Sheave {
 impl Drop for Sheave {
     fn drop(&mut self) {
         // Fails where it has ended already.
+        if let Some(successor) = self.successor {
+            let _ = kill_process(successor, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
