@@ -188,13 +188,15 @@ impl<S: Socket> Exchange<'_, S> {
                 return;
             }
         };
-        if self.has_answered() && !matches!(end, Guarded::Panicked) {
+        let is_panic = matches!(end, Guarded::Panicked);
+        if self.has_answered() && !is_panic {
             return;
         }
-        self.answer_or_truncate(&Answer::new(status, cause), reason);
-        if matches!(end, Guarded::Panicked) {
+        if is_panic {
+            self.leg.machine_mut().make_last();
             self.leg.machine_mut().end(Intent::Linger(reason));
         }
+        self.answer_or_truncate(&Answer::new(status, cause), reason);
     }
 
     fn answer_or_truncate(&mut self, answer: &Answer, reason: CloseReason) {

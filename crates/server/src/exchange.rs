@@ -183,10 +183,9 @@ impl<S: Socket> Exchange<'_, S> {
             _ if error.is_some() => Err(self.note_refusal(error.map(Answer::to_error))),
             Ok(Received::Bytes(value)) => Ok(value),
             Ok(Received::End) => {
-                // Amid a body, FIN is its truncation: the machine says so, and there is nobody left to answer.
-                let _ = self.leg.machine_mut().receive_end(now);
-                self.note_error("client-truncated-body");
-                Err(HandlerError::Client)
+                // Amid a body, FIN is its truncation. Who sent it may still read.
+                let truncated = self.leg.machine_mut().receive_end(now).err();
+                Err(self.note_refusal(truncated.map(Answer::to_error)))
             }
             Err(fault) => Err(self.note_fault(fault)),
         })

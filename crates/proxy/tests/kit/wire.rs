@@ -108,6 +108,11 @@ impl Wire {
         Self { reader, writer: Writer { stream } }
     }
 
+    /// Our end.
+    pub fn local(&self) -> SocketAddr {
+        self.writer.stream.local_addr().unwrap()
+    }
+
     /// Sends `bytes`.
     pub async fn send(&self, bytes: impl AsRef<[u8]>) {
         self.writer.send_all(bytes.as_ref()).await.unwrap();
