@@ -19,6 +19,21 @@ pub struct KeepAlivePolicy {
     pub careful_share: f64,
     /// Up to which age such a request takes a parked connection while nothing has been learned. Default: 1 s.
     pub careful_age: Duration,
+    /// Below which age a parked connection is reused whatever was seen. Default: 5 ms.
+    ///
+    /// An origin that restarts closes connections that are as good as in use; to open new ones for every request until
+    /// that is refuted would cost more than it saves. No origin that is not broken closes so soon.
+    pub always_below: Duration,
+    /// Whether anything is learned at all. Default: true. Without it, connections are reused up to the pool's own bound,
+    /// and the check before reuse is all there is against the race: to show what the rest is for.
+    pub learns: bool,
+}
+
+impl KeepAlivePolicy {
+    /// No protection but the check before reuse: nothing is learned, and every request is given what all are.
+    pub fn unprotected() -> Self {
+        Self { learns: false, careful: Careful::LikeOthers, ..Self::default() }
+    }
 }
 
 impl Default for KeepAlivePolicy {
@@ -29,6 +44,8 @@ impl Default for KeepAlivePolicy {
             careful: Careful::default(),
             careful_share: 0.4,
             careful_age: Duration::from_secs(1),
+            always_below: Duration::from_millis(5),
+            learns: true,
         }
     }
 }
@@ -66,10 +83,6 @@ const MAX_SURVIVALS: u32 = 8;
 /// How often connections are looked at bounds how sharp a lesson is; beyond that, a connection has outlived it.
 const BLUR: Duration = Duration::from_millis(200);
 
-/// From which age on a single close is a lesson. Connections in use are young when an origin restarts, and no origin that
-/// is not broken keeps them for less: below it, a second close must confirm the first.
-const CREDIBLE_AT_ONCE: Duration = Duration::from_secs(1);
-
 /// One age at which the origin was seen to close.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Lesson {
@@ -82,10 +95,6 @@ struct Lesson {
 }
 
 impl Lesson {
-    fn is_credible(&self) -> bool {
-        self.gone >= CREDIBLE_AT_ONCE || self.times > 1
-    }
-
     /// From which age on a connection that lives has outlived it.
     fn edge(&self) -> Duration {
         beyond(self.gone)
@@ -94,11 +103,10 @@ impl Lesson {
     /// Below which age it says that a connection is safe.
     ///
     /// The close came between two looks, so the bound is a share of the later moment, and, as the close may have come
-    /// just after the earlier one, no more than a share of that which leaves half as much. A close within the first look
-    /// says nothing of younger ages; a sixteenth of it is taken to be safe.
-    fn reused_below(&self, share: f64, margin: Duration) -> Duration {
-        let by_alive = self.alive.mul_f64(0.5 + share / 2.0).max(self.gone.mul_f64(share / 16.0));
-        less_margin(self.gone, share, margin).min(by_alive)
+    /// just after the earlier one, no more than a share of that which leaves half as much.
+    fn reused_below(&self, share: f64, policy: &KeepAlivePolicy) -> Duration {
+        let by_alive = self.alive.mul_f64(0.5 + share / 2.0);
+        less_margin(self.gone, share, policy.margin).min(by_alive).max(policy.always_below)
     }
 }
 
@@ -166,13 +174,9 @@ impl Learned {
         self.lessons.sort_unstable_by_key(|lesson| lesson.map_or(Duration::MAX, |lesson| lesson.gone));
     }
 
-    fn lessons(&self) -> impl Iterator<Item = &Lesson> {
-        self.lessons.iter().flatten().filter(|lesson| lesson.is_credible())
-    }
-
     /// The smallest keep-alive time that is known; `None` while nothing is.
     pub fn keep_alive(&self) -> Option<Duration> {
-        let seen = self.lessons().next().map(|lesson| lesson.gone);
+        let seen = self.lessons[0].map(|lesson| lesson.gone);
         match (self.told, seen) {
             (Some(told), Some(seen)) => Some(told.min(seen)),
             (told, seen) => told.or(seen),
@@ -181,7 +185,7 @@ impl Learned {
 
     /// How often the origin was seen to close at the smallest age.
     pub fn times_seen(&self) -> u32 {
-        self.lessons().next().map_or(0, |lesson| lesson.times)
+        self.lessons[0].map_or(0, |lesson| lesson.times)
     }
 
     /// Up to which age a connection that is not reused any more shows whether what is known still holds; `None` while
@@ -198,9 +202,12 @@ impl Learned {
             (Reuse::Usual, _) | (Reuse::Careful, Careful::LikeOthers) => false,
         };
         let share = if is_younger { policy.careful_share } else { policy.safe_share }.clamp(0.0, 1.0);
-        let seen = self.lessons().map(|lesson| lesson.reused_below(share, policy.margin));
+        let seen = self.lessons.iter().flatten().map(|lesson| lesson.reused_below(share, policy));
         let told = self.told.map(|told| less_margin(told, share, policy.margin));
         let by_none = if is_younger { policy.careful_age } else { idle };
+        if !policy.learns {
+            return by_none.min(idle);
+        }
         seen.chain(told).min().unwrap_or(by_none).min(idle)
     }
 
@@ -357,13 +364,13 @@ mod tests {
             // It may have closed at 201 ms.
             (ms(200), ms(290), ms(180)),
             (ms(90), ms(180), ms(81)),
-            // Nothing is known but that it was over with the first look.
-            (ms(0), ms(80), ms(4)),
+            // Nothing is known but that it was over with the first look: only what is as good as in use is reused.
+            (ms(0), ms(80), ms(5)),
+            (ms(0), ms(1), ms(5)),
         ] {
             let mut learned = Learned::default();
-            (0..2).for_each(|_| learned.closed_between(alive, gone));
+            learned.closed_between(alive, gone);
             assert_eq!(below(&learned, 30, Reuse::Usual), reused_below, "{alive:?} {gone:?}");
-            assert!(reused_below < alive.max(gone / 8));
         }
     }
 
@@ -387,17 +394,25 @@ mod tests {
     }
 
     #[test]
-    fn a_young_close_is_a_lesson_when_it_comes_again() {
+    fn a_restart_is_refuted_by_the_first_that_outlives_it() {
         let mut learned = Learned::default();
         learned.closed_between(s(0), ms(40));
-        assert_eq!((learned.keep_alive(), learned.times_seen(), learned.shows_until()), (None, 0, None));
-        assert_eq!(below(&learned, 30, Reuse::Usual), s(30));
-        learned.closed_between(ms(10), ms(100));
-        assert_eq!((learned.keep_alive(), learned.times_seen()), (Some(ms(40)), 2));
+        assert_eq!((learned.keep_alive(), below(&learned, 30, Reuse::Usual)), (Some(ms(40)), ms(5)));
         assert_eq!(learned.shows_until(), Some(ms(245)));
+        learned.alive_at(ms(100), ms(200));
+        assert_eq!(learned.times_seen(), 1, "not beyond doubt yet");
         learned.alive_at(ms(200), ms(290));
-        learned.alive_at(ms(200), ms(290));
-        assert_eq!(learned.keep_alive(), None, "two that outlive it refute two closes");
+        assert_eq!((learned.keep_alive(), below(&learned, 30, Reuse::Usual)), (None, s(30)));
+    }
+
+    #[test]
+    fn without_learning_the_pool_s_bound_is_all_there_is() {
+        let mut learned = Learned::default();
+        learned.told(s(5));
+        closed_at(&mut learned, s(2));
+        let none = KeepAlivePolicy::unprotected();
+        assert_eq!([Reuse::Usual, Reuse::Careful].map(|reuse| learned.reused_below(&none, s(30), reuse)), [s(30); 2]);
+        assert_eq!(learned.reused_below(&none, s(30), Reuse::Never), s(0));
     }
 
     #[test]
