@@ -24,6 +24,9 @@ pub struct ClientConfig {
     pub dial: DialPlan,
     /// Up to which age parked connections are reused, by what is learned of each address.
     pub keep_alive: KeepAlivePolicy,
+    /// Whether the kernel is asked whether a parked connection is alive before it is reused. Default: true. Without it, a
+    /// connection that its origin has closed is handed out until the next sweep finds it: to show what the check is for.
+    pub check_before_reuse: bool,
     /// Parked connections per address. Default: 1,024. Zero parks none.
     pub max_idle: usize,
     /// Connections per address, parked and busy. Default: 10,000; at least one.
@@ -49,6 +52,7 @@ impl Default for ClientConfig {
             write_timeout: Duration::from_secs(30),
             dial: DialPlan::default(),
             keep_alive: KeepAlivePolicy::default(),
+            check_before_reuse: true,
             max_idle: 1024,
             max_connections: 10_000,
             total: Total::unbounded(),

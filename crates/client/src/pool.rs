@@ -84,6 +84,11 @@ impl<C: Connect> Pool<C> {
         call
     }
 
+    /// What the check before reuse has against a parked connection.
+    fn checked(&self, leg: &ClientLeg<C::Socket>) -> Option<CloseReason> {
+        if self.shelves.config.check_before_reuse { found_dead(leg) } else { None }
+    }
+
     /// A call on a parked connection, if it is alive. Otherwise it is closed, and what is left is when it was last known
     /// to be alive, and since when it was parked.
     fn examined(
@@ -93,7 +98,7 @@ impl<C: Connect> Pool<C> {
         now: Time,
     ) -> Result<Call<C::Socket>, (Time, Time)> {
         let observer = &self.shelves.context.observer;
-        match found_dead(&parked.leg) {
+        match self.checked(&parked.leg) {
             None => {
                 observer.reused(parked.leg.id(), now.since(parked.since));
                 Ok(Call::reused(parked, place))
@@ -154,7 +159,7 @@ impl<C: Connect> Pool<C> {
         let now = self.shelves.context.clock.now();
         if let Some(parked) = parked {
             let observer = &self.shelves.context.observer;
-            match found_dead(&parked.leg) {
+            match self.checked(&parked.leg) {
                 None => {
                     observer.reused(parked.leg.id(), now.since(parked.since));
                     return Ok(Call::reused(parked, place));
