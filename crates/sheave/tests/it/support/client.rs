@@ -98,6 +98,11 @@ impl Client {
         line
     }
 
+    /// Reads so many bytes of a body and forgets them: how many there were.
+    pub(crate) fn skip(&mut self, len: u64) -> u64 {
+        std::io::copy(&mut (&mut self.reader).take(len), &mut std::io::sink()).expect("a body")
+    }
+
     /// Whether nothing more comes, by FIN or RST.
     pub(crate) fn is_ended(&mut self) -> bool {
         match self.reader.read(&mut [0]) {
