@@ -1,5 +1,6 @@
 //! The subcommands, each from its arguments to its exit code.
 
+use sheave_client::total::Total;
 use tokio::runtime;
 
 use crate::address::ListenAddress;
@@ -12,8 +13,9 @@ use crate::fault;
 use crate::handover::Inherited;
 use crate::lookups;
 use crate::passing::PassOn;
+use crate::pools::Pools;
 use crate::say;
-use crate::service::{Process, Setup};
+use crate::service::{DESCRIPTORS_OF_AN_EXCHANGE, Process, Setup};
 use crate::sockets;
 
 /// Where the admin pages are when the demo origin runs behind the proxy.
@@ -45,8 +47,7 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
         server: config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
         listen: sockets::listen(&arguments.client_sockets, arguments.client_timeouts.write_timeout)?,
         max_connections: arguments.client_limits.max_connections,
-        // One towards the client, one towards the origin.
-        descriptors_each: 2,
+        descriptors_each: DESCRIPTORS_OF_AN_EXCHANGE,
         logging: &arguments.logging,
         handover_timeout: arguments.drain.handover_timeout,
         inherited,
@@ -71,7 +72,7 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     let mut in_force = config::say_clients(&arguments.client_timeouts, &arguments.client_limits);
     in_force.extend(config::say_origins(&arguments.origin_timeouts, &arguments.origin_limits, &arguments.retries));
     in_force.push(config::say_drain(&arguments.drain));
-    let role = PassOn {
+    let mut role = PassOn {
         origins,
         tcp,
         proxy: config::proxy(&arguments.origins, &arguments.retries),
@@ -80,9 +81,12 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
             &arguments.origin_timeouts,
             &arguments.client_limits,
             &arguments.origin_limits,
+            &arguments.retries,
             process.workers() as u64,
         ),
+        pools: Pools::default(),
     };
+    role.client.total = Total::at_most(process.upstream_room(arguments.origin_limits.max_upstream_total));
     process.run(role, Some(passing), in_force).await
 }
 

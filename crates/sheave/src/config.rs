@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sheave_client::config::ClientConfig;
 use sheave_lifecycle::drain::DrainPlan;
+use sheave_lifecycle::keep_alive::{Careful, KeepAlivePolicy};
 use sheave_lifecycle::limit::OverLimit;
 use sheave_lifecycle::retry::RetryPolicy;
 use sheave_net::dial::DialPlan;
@@ -17,8 +18,8 @@ use sheave_server::admission::SharedLimits;
 use sheave_server::config::ServerConfig;
 
 use crate::args::{
-    Balance, ClientLimits, ClientTimeouts, DrainArguments, HostHeader, OriginLimits, OriginTimeouts, Origins, Over,
-    Retries,
+    Balance, CarefulReuse, ClientLimits, ClientTimeouts, DrainArguments, HostHeader, OriginLimits, OriginTimeouts,
+    Origins, Over, Retries,
 };
 use crate::duration;
 use crate::exit::Failure;
@@ -89,6 +90,7 @@ pub(crate) fn client(
     timeouts: &OriginTimeouts,
     messages: &ClientLimits,
     limits: &OriginLimits,
+    retries: &Retries,
     workers: u64,
 ) -> ClientConfig {
     let defaults = ClientConfig::default();
@@ -101,7 +103,14 @@ pub(crate) fn client(
             idle: timeouts.upstream_idle_timeout,
             ..defaults.connection.timeouts
         },
+        max_requests: limits.upstream_max_requests.max().unwrap_or(u64::MAX),
+        max_age: timeouts.upstream_max_age.duration(),
         ..defaults.connection
+    };
+    let careful = match retries.careful_reuse {
+        CarefulReuse::Younger => Careful::Younger,
+        CarefulReuse::Never => Careful::AlwaysFresh,
+        CarefulReuse::Usual => Careful::LikeOthers,
     };
     ClientConfig {
         connection,
@@ -109,6 +118,10 @@ pub(crate) fn client(
         dial: DialPlan { connect_timeout: timeouts.connect_timeout, ..defaults.dial },
         max_idle: room::share(limits.max_upstream_idle, workers),
         max_connections: room::share(limits.max_upstream_connections, workers),
+        keep_alive: KeepAlivePolicy { careful, ..defaults.keep_alive },
+        max_queue: room::share(limits.max_queue, workers),
+        queue_timeout: timeouts.queue_timeout,
+        prewarm: room::share(limits.prewarm, workers),
         ..defaults
     }
 }
@@ -199,17 +212,25 @@ pub(crate) fn say_origins(timeouts: &OriginTimeouts, limits: &OriginLimits, retr
         ("response", timeouts.response_timeout),
         ("body", timeouts.upstream_body_timeout),
         ("idle", timeouts.upstream_idle_timeout),
+        ("queue", timeouts.queue_timeout),
     ];
-    let bounds = vec![
+    let mut waits = say_waits(&waits);
+    waits.push(("age", timeouts.upstream_max_age.duration().map_or("off".to_owned(), duration::display)));
+    let mut bounds = vec![
         ("connections an address", limits.max_upstream_connections.to_string()),
         ("parked", limits.max_upstream_idle.to_string()),
+        ("waiting", limits.max_queue.to_string()),
+        ("requests a connection", say_limit(limits.upstream_max_requests)),
+        ("prewarmed", limits.prewarm.to_string()),
     ];
+    bounds.extend(limits.max_upstream_total.map(|total| ("connections", total.to_string())));
     let again = vec![
         ("attempts", retries.retry_attempts.to_string()),
         ("budget", share::display(retries.retry_budget)),
         ("body kept", size::display(retries.retry_body)),
+        ("careful reuse", retries.careful_reuse.label().to_owned()),
     ];
-    vec![("origin timeouts", say_waits(&waits)), ("origin limits", bounds), ("retries", again)]
+    vec![("origin timeouts", waits), ("origin limits", bounds), ("retries", again)]
 }
 
 /// How a drain goes, in words.
@@ -250,11 +271,20 @@ mod tests {
     fn without_flags_the_libraries_defaults_are_in_force() {
         let said = arguments(&[]);
         assert_eq!(server(&said.client_timeouts, &said.client_limits, &said.drain), ServerConfig::default());
-        let ours = client(&said.client_timeouts, &said.origin_timeouts, &said.client_limits, &said.origin_limits, 1);
+        let ours = client(
+            &said.client_timeouts,
+            &said.origin_timeouts,
+            &said.client_limits,
+            &said.origin_limits,
+            &said.retries,
+            1,
+        );
         let defaults = ClientConfig::default();
         assert_eq!(ours.connection, defaults.connection);
         assert_eq!((ours.max_idle, ours.max_connections), (defaults.max_idle, defaults.max_connections));
         assert_eq!((ours.dial, ours.write_timeout), (defaults.dial, defaults.write_timeout));
+        assert_eq!((ours.keep_alive, ours.prewarm), (defaults.keep_alive, defaults.prewarm));
+        assert_eq!((ours.max_queue, ours.queue_timeout), (defaults.max_queue, defaults.queue_timeout));
         let (ours, defaults) = (proxy(&said.origins, &said.retries), ProxyConfig::default());
         assert_eq!(ours.retry, defaults.retry);
         assert_eq!((ours.host, ours.balance), (defaults.host, defaults.balance));
@@ -293,6 +323,12 @@ mod tests {
             "--max-body=20k",
             "--max-upstream-connections=21",
             "--max-upstream-idle=22",
+            "--max-queue=29",
+            "--queue-timeout=30s",
+            "--upstream-max-age=31s",
+            "--upstream-max-requests=32",
+            "--prewarm=33",
+            "--careful-reuse=never",
             "--retry-attempts=4",
             "--retry-budget=50%",
             "--retry-body=23",
@@ -321,11 +357,21 @@ mod tests {
         let limits = server.connection.limits;
         assert_eq!([limits.max_head_bytes, limits.max_request_line_bytes, limits.max_fields], [17 << 10, 18 << 10, 19]);
         assert_eq!(limits.max_body_bytes, Some(20 << 10));
-        let client = client(&said.client_timeouts, &said.origin_timeouts, &said.client_limits, &said.origin_limits, 2);
+        let client = client(
+            &said.client_timeouts,
+            &said.origin_timeouts,
+            &said.client_limits,
+            &said.origin_limits,
+            &said.retries,
+            2,
+        );
         let waits = client.connection.timeouts;
         assert_eq!([client.dial.connect_timeout, client.write_timeout], [6, 5].map(seconds));
         assert_eq!([waits.response, waits.body, waits.idle], [7, 8, 9].map(seconds));
         assert_eq!((client.max_connections, client.max_idle), (11, 11));
+        assert_eq!((client.max_queue, client.prewarm, client.queue_timeout), (15, 17, seconds(30)));
+        assert_eq!((client.connection.max_age, client.connection.max_requests), (Some(seconds(31)), 32));
+        assert_eq!(client.keep_alive.careful, Careful::AlwaysFresh);
         assert_eq!(client.connection.limits.max_body_bytes, None);
         let proxy = proxy(&said.origins, &said.retries);
         assert_eq!((proxy.retry.max_attempts, proxy.max_replay_bytes), (4, 23));

@@ -42,6 +42,16 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a number, zero included.
+///
+/// # Errors
+///
+/// A sentence that says what would be right.
+pub(crate) fn parse_number(text: &str) -> Result<u64, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number).ok_or_else(|| "write a whole number from 0".to_owned())
+}
+
 /// Reads a number that is at least one, or the word `off`.
 ///
 /// # Errors
@@ -165,6 +175,10 @@ mod tests {
             assert!(parse_size_or_off(text).is_err(), "{text:?}");
         }
         assert!(parse_count("off").is_err());
+        assert_eq!((parse_number("0"), parse_number("7")), (Ok(0), Ok(7)));
+        for text in ["", "-1", "+1", "off", "18446744073709551616"] {
+            assert!(parse_number(text).is_err(), "{text:?}");
+        }
         assert_eq!(parse_head_size("64k"), Ok(65_536));
         for text in ["65537", "1m", "0", "off"] {
             assert!(parse_head_size(text).is_err(), "{text:?}");

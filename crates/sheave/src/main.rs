@@ -23,6 +23,7 @@ mod logs;
 mod lookups;
 mod network;
 mod passing;
+mod pools;
 mod pulse;
 mod rate;
 mod room;

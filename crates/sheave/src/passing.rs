@@ -11,6 +11,7 @@ use sheave_net::tcp_options::TcpOptions;
 use sheave_proxy::config::ProxyConfig;
 use sheave_proxy::proxy::Proxy;
 
+use crate::pools::Pools;
 use crate::service::{Role, WorkerContext};
 
 /// Makes a proxy for each worker, with a pool of its own. The addresses of origins are looked up once for all.
@@ -24,6 +25,8 @@ pub(crate) struct PassOn {
     pub(crate) tcp: TcpOptions,
     /// What origins are held to.
     pub(crate) client: ClientConfig,
+    /// The workers' pools, for whoever looks on.
+    pub(crate) pools: Pools,
 }
 
 impl Role for PassOn {
@@ -36,8 +39,13 @@ impl Role for PassOn {
             Proxy::new(origins, connector, self.proxy.clone(), self.client.clone(), worker.clock, worker.observer)
                 .map_err(io::Error::other)?;
         let pool = Arc::clone(proxy.pool());
+        self.pools.add(&pool);
         tokio::spawn(async move { pool.sweep().await });
         Ok(proxy)
+    }
+
+    fn pools(&self) -> Pools {
+        self.pools.clone()
     }
 
     fn ended(proxy: &Self::Handler) {

@@ -14,8 +14,10 @@ use sheave_server::exchange::Exchange;
 use sheave_server::handler::Handler;
 
 use super::drain::DrainView;
+use super::origins;
 use super::pages;
 use super::readiness::Readiness;
+use crate::pools::Pools;
 use crate::sink::Counts;
 
 /// How many turns of the thread's other tasks an answer waits for, to show what they did.
@@ -27,17 +29,19 @@ pub(crate) struct Admin {
     readiness: Readiness,
     drain: DrainView,
     access_log: Option<Box<dyn Fn() -> Counts + Send + Sync>>,
+    pools: Pools,
 }
 
 impl Admin {
-    /// Pages about these numbers, this readiness, this drain, and an access log, if there is one.
+    /// Pages about these numbers, this readiness, this drain, an access log, if there is one, and these pools.
     pub(crate) fn new(
         metrics: Arc<Metrics>,
         readiness: Readiness,
         drain: DrainView,
         access_log: Option<Box<dyn Fn() -> Counts + Send + Sync>>,
+        pools: Pools,
     ) -> Self {
-        Self { metrics, readiness, drain, access_log }
+        Self { metrics, readiness, drain, access_log, pools }
     }
 
     /// Begins a drain, if who asks may.
@@ -64,13 +68,15 @@ impl Admin {
             "/readyz" => Page::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/metrics" => {
                 let access_log = self.access_log.as_ref().map(|counts| counts());
-                let body = pages::metrics(self.metrics.encode(), access_log).into_bytes();
+                let addresses = self.pools.addresses();
+                let body = pages::metrics(self.metrics.encode(), access_log, &addresses).into_bytes();
                 Page { status: StatusCode::OK, content_type: CONTENT_TYPE, body }
             }
             "/connections" => match pages::limit(query) {
                 Ok(limit) => Page::json(StatusCode::OK, pages::connections(self.metrics.connections(), limit)),
                 Err(what) => Page::text(StatusCode::BAD_REQUEST, what),
             },
+            "/origins" => Page::json(StatusCode::OK, origins::page(&self.pools.addresses())),
             "/drain" => Page::json(StatusCode::OK, self.drain.page()),
             _ => Page::text(StatusCode::NOT_FOUND, "there is nothing here; / says what there is\n"),
         }
@@ -139,7 +145,7 @@ mod tests {
         let (events, _) = tokio::sync::mpsc::unbounded_channel();
         let drains = vec![Drain::default()];
         let view = DrainView::new(drains, Loads::new(1), DrainPlan::default(), Clock::start(), events);
-        Admin::new(Arc::new(Metrics::new(1)), readiness, view, None)
+        Admin::new(Arc::new(Metrics::new(1)), readiness, view, None, Pools::default())
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod drain;
 mod handler;
+mod origins;
 mod pages;
 mod readiness;
 

@@ -1,7 +1,9 @@
 //! The admin pages as text.
 
+use sheave_client::stats::AddressState;
 use sheave_metrics::live::LiveConnection;
 
+use super::origins;
 use crate::json::Object;
 use crate::sink::Counts;
 
@@ -13,6 +15,7 @@ sheave's admin pages:
   /healthz       200 as long as the process answers
   /readyz        200, or 503 once a drain has begun
   /connections   the live connections as JSON; ?limit=N for more than 1000 of them
+  /origins       what is pooled and known of each origin address, as JSON
   /drain         how far the process is from its end, as JSON; POST begins a drain, from a loopback address only
 ";
 
@@ -66,22 +69,27 @@ pub(crate) fn connections(mut live: Vec<LiveConnection>, limit: usize) -> Vec<u8
     out
 }
 
-/// The metrics page with the access log's numbers added before its end.
-pub(crate) fn metrics(mut page: String, access_log: Option<Counts>) -> String {
+/// The metrics page with the numbers of the access log and of each origin added before its end.
+pub(crate) fn metrics(mut page: String, access_log: Option<Counts>, addresses: &[AddressState]) -> String {
     const END: &str = "# EOF\n";
-    if let Some(Counts { written, dropped }) = access_log
-        && page.ends_with(END)
-    {
-        page.truncate(page.len() - END.len());
+    if !page.ends_with(END) || access_log.is_none() && addresses.is_empty() {
+        return page;
+    }
+    page.truncate(page.len() - END.len());
+    if let Some(Counts { written, dropped }) = access_log {
         page.push_str(&format!(
             "\
 # HELP sheave_access_log_lines Lines of the access log, by what became of them.
 # TYPE sheave_access_log_lines counter
 sheave_access_log_lines_total{{result=\"written\"}} {written}
 sheave_access_log_lines_total{{result=\"dropped\"}} {dropped}
-{END}"
+"
         ));
     }
+    if !addresses.is_empty() {
+        origins::metrics(&mut page, addresses);
+    }
+    page.push_str(END);
     page
 }
 
@@ -126,10 +134,10 @@ mod tests {
 
     #[test]
     fn the_metrics_still_end_where_they_end() {
-        let page = metrics(Metrics::new(1).encode(), Some(Counts { written: 5, dropped: 2 }));
+        let page = metrics(Metrics::new(1).encode(), Some(Counts { written: 5, dropped: 2 }), &[]);
         assert!(page.contains("\nsheave_access_log_lines_total{result=\"dropped\"} 2\n# EOF\n"), "{page}");
         assert_eq!(page.matches("# EOF").count(), 1);
         let plain = Metrics::new(1).encode();
-        assert_eq!(metrics(plain.clone(), None), plain);
+        assert_eq!(metrics(plain.clone(), None, &[]), plain);
     }
 }

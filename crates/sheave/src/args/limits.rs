@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::limit::{
-    Limit, parse_count, parse_count_or_off, parse_head_size, parse_size_or_off, parse_small_count_or_off,
+    Limit, parse_count, parse_count_or_off, parse_head_size, parse_number, parse_size_or_off, parse_small_count_or_off,
 };
 
 /// What becomes of whoever is beyond a limit.
@@ -74,11 +74,29 @@ pub(crate) struct ClientLimits {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct OriginLimits {
-    /// Connections to one origin address at a time, shared evenly among workers, one each at least; then 503.
+    /// Connections to one origin address at a time, shared evenly among workers, one each at least; then requests wait.
     #[arg(long, value_name = "N", value_parser = parse_count, default_value = "10000")]
     pub(crate) max_upstream_connections: u64,
+
+    /// Connections to all origins at a time, over all workers; then parked ones make room, and requests wait [default: what
+    /// the descriptor limit allows].
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(crate) max_upstream_total: Option<u64>,
 
     /// Connections to one origin address that are parked for reuse at a time, shared evenly among workers.
     #[arg(long, value_name = "N", value_parser = parse_count, default_value = "1024")]
     pub(crate) max_upstream_idle: u64,
+
+    /// Requests that may wait for a connection to one origin address, shared evenly among workers; then 503.
+    #[arg(long, value_name = "N", value_parser = parse_number, default_value = "1024")]
+    pub(crate) max_queue: u64,
+
+    /// Requests on one connection to an origin, or `off`; then it is closed.
+    #[arg(long, value_name = "N", value_parser = parse_count_or_off, default_value = "10000")]
+    pub(crate) upstream_max_requests: Limit,
+
+    /// Connections that are kept parked to each origin address, shared evenly among workers: fresh ones are opened before
+    /// they are asked for.
+    #[arg(long, value_name = "N", value_parser = parse_number, default_value = "0")]
+    pub(crate) prewarm: u64,
 }

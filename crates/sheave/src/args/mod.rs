@@ -17,6 +17,6 @@ pub(crate) use limits::{ClientLimits, OriginLimits, Over};
 pub(crate) use listening::Listening;
 pub(crate) use logging::Logging;
 pub(crate) use origins::{Balance, HostHeader, Origins};
-pub(crate) use retries::Retries;
+pub(crate) use retries::{CarefulReuse, Retries};
 pub(crate) use sockets::{ClientSockets, OriginSockets, Switch};
 pub(crate) use timeouts::{ClientTimeouts, OriginTimeouts};

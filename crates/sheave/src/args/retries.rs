@@ -1,6 +1,6 @@
 //! When a request may be sent again. Only ever on evidence; how often is said here.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::limit;
 use crate::share;
@@ -28,4 +28,30 @@ pub(crate) struct Retries {
     /// Let `Idempotency-Key` vouch for requests whose method is not idempotent: they are sent again like those that are.
     #[arg(long)]
     pub(crate) retry_idempotency_key: bool,
+
+    /// Which connection a request gets that cannot be sent again (POST, PATCH) if its origin is just closing it.
+    #[arg(long, value_enum, default_value_t = CarefulReuse::Younger)]
+    pub(crate) careful_reuse: CarefulReuse,
+}
+
+/// Which connection a request gets that cannot be sent again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum CarefulReuse {
+    /// One that was parked for much less than its origin keeps it, or a fresh one.
+    Younger,
+    /// Always a fresh one.
+    Never,
+    /// What every other request gets.
+    Usual,
+}
+
+impl CarefulReuse {
+    /// Its name, as `--careful-reuse` has it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Younger => "younger",
+            Self::Never => "never",
+            Self::Usual => "usual",
+        }
+    }
 }

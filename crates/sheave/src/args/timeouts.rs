@@ -81,7 +81,15 @@ pub(crate) struct OriginTimeouts {
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "60s")]
     pub(crate) upstream_body_timeout: Duration,
 
-    /// How long a connection is parked for reuse at most; one that the origin closed earlier is seen before it is reused.
+    /// How long a connection is parked for reuse at most; less where the origin was seen, or says, to close earlier.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]
     pub(crate) upstream_idle_timeout: Duration,
+
+    /// How old a connection may become, or `off`; up to a tenth less by chance. Then it is closed once it is idle.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout_or_off, default_value = "1h")]
+    pub(crate) upstream_max_age: OrOff,
+
+    /// How long a request waits for a connection where there may be no more of them; then 503.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "5s")]
+    pub(crate) queue_timeout: Duration,
 }

@@ -6,6 +6,6 @@ mod sockets;
 mod surroundings;
 mod worker;
 
-pub(crate) use process::{Process, Setup};
+pub(crate) use process::{DESCRIPTORS_OF_AN_EXCHANGE, Process, Setup};
 pub(crate) use role::{Role, WorkerContext};
 pub(crate) use worker::start;

@@ -38,6 +38,9 @@ use crate::service_manager::{ServiceManager, Tell};
 use crate::signal::Signals;
 use crate::sockets;
 
+/// One towards the client, one towards the origin.
+pub(crate) const DESCRIPTORS_OF_AN_EXCHANGE: u64 = 2;
+
 /// What a process is to be.
 pub(crate) struct Setup<'a> {
     /// Where to listen, and how many workers.
@@ -125,6 +128,13 @@ impl Process {
         self.workers
     }
 
+    /// How many connections to origins there may be over all workers: as many as was asked for, or else as many as clients,
+    /// as far as descriptors go.
+    pub(crate) fn upstream_room(&self, asked: Option<u64>) -> usize {
+        let fits = Room::new(None, self.files, self.workers as u64, DESCRIPTORS_OF_AN_EXCHANGE).max_connections;
+        usize::try_from(asked.unwrap_or(fits)).unwrap_or(usize::MAX)
+    }
+
     /// Starts the workers and the admin pages, says so, and serves until the process is drained.
     ///
     /// # Errors
@@ -157,7 +167,8 @@ impl Process {
         let admission = Admission::new(self.server.shared);
         let drains: Vec<Drain> = (0..self.workers).map(|_| Drain::default()).collect();
         let view = DrainView::new(drains.clone(), loads.clone(), self.server.drain, self.clock, events.clone());
-        let admin = Admin::new(Arc::clone(&metrics), readiness.clone(), view.clone(), self.logs.access_counter());
+        let admin =
+            Admin::new(Arc::clone(&metrics), readiness.clone(), view.clone(), self.logs.access_counter(), role.pools());
         let admin = AdminPages::serve(admin, self.sockets.admin, self.clock).map_err(|error| cannot_start(&error))?;
         let mut places: Vec<Vec<Place>> = (0..self.workers).map(|_| Vec::new()).collect();
         for its in self.sockets.clients {

@@ -8,6 +8,7 @@ use sheave_net::clock::Clock;
 use sheave_server::handler::Handler;
 
 use crate::balance::CountedSocket;
+use crate::pools::Pools;
 
 /// What a worker's handler may need to know.
 #[derive(Clone)]
@@ -29,6 +30,11 @@ pub(crate) trait Role: Clone + Send + 'static {
     ///
     /// Why the worker cannot work.
     fn handler(&self, worker: WorkerContext) -> io::Result<Self::Handler>;
+
+    /// Where the pools of the handlers can be looked at; there are none by default.
+    fn pools(&self) -> Pools {
+        Pools::default()
+    }
 
     /// The worker's last connection has ended: whatever else its handler holds can go.
     fn ended(_: &Self::Handler) {}
