@@ -532,7 +532,8 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         self.inbox = BytesMut::new();
         let plan = self.context.linger;
         let clock = self.context.clock;
-        let until = clock.now().after(plan.timeout);
+        let since = clock.now();
+        let until = since.after(plan.timeout);
         let mut discarded = 0;
         poll_fn(|cx| {
             let now = clock.now();
@@ -547,6 +548,10 @@ impl<M: Machine, S: Socket> Leg<M, S> {
                 }
             }
             watch.register(cx);
+            // It has had its answer; whoever waits for a place has not.
+            if watch.drain().pressure().is_to_give_way(since) {
+                return Poll::Ready(());
+            }
             let until = watch.drain().forcing_at().map_or(until, |forcing| forcing.min(until));
             alarm.poll(cx, clock, now, Some(until))
         })

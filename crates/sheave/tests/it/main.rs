@@ -3,8 +3,11 @@
 #![expect(clippy::panic, reason = "the helpers of a test fail the test")]
 
 mod activation;
+mod deadlines;
 mod drain;
+mod exhaustion;
 mod handover;
+mod limits;
 mod logs;
 mod proxy;
 mod start;

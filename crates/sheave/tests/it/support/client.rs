@@ -1,6 +1,6 @@
 //! A client that writes bytes as they are, and reads one response at a time.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
@@ -103,12 +103,22 @@ impl Client {
         std::io::copy(&mut (&mut self.reader).take(len), &mut std::io::sink()).expect("a body")
     }
 
+    /// The connection, to be used beside this.
+    pub(crate) fn stream(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().expect("a descriptor")
+    }
+
+    /// Waits for the next byte: true if there will be none, by FIN or RST.
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        self.reader.fill_buf().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, <[u8]>::is_empty)
+    }
+
     /// Whether nothing more comes, by FIN or RST.
     pub(crate) fn is_ended(&mut self) -> bool {
         match self.reader.read(&mut [0]) {
             Ok(0) => true,
             Ok(_) => false,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
         }
     }
 }

@@ -3,12 +3,14 @@
 mod client;
 mod load;
 mod notify;
+mod numbers;
 mod origin;
 mod process;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, Response};
 pub(crate) use load::{Load, steady_origin};
 pub(crate) use notify::Manager;
+pub(crate) use numbers::{metric, metric_until};
 pub(crate) use origin::{Origin, read_head};
 pub(crate) use process::Sheave;
 
