@@ -82,9 +82,14 @@ impl DrainView {
         if has_origin {
             return Err((StatusCode::FORBIDDEN, "a drain cannot be asked for by a web page\n"));
         }
-        // Nobody listens any more only when the process is ending anyway.
-        let _ = self.0.events.send(Event::DrainAsked("POST /drain"));
+        self.begin("POST /drain");
         Ok(())
+    }
+
+    /// Begins a drain, in the name of whoever wants it.
+    pub(crate) fn begin(&self, by: &'static str) {
+        // Nobody listens any more only when the process is ending anyway.
+        let _ = self.0.events.send(Event::DrainAsked(by));
     }
 
     /// The page.

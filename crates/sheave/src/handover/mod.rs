@@ -7,5 +7,5 @@ mod successor;
 
 pub(crate) use inherit::{Inherited, ListeningSocket};
 pub(crate) use names::Purpose;
-pub(crate) use predecessor::{Predecessor, Trust};
+pub(crate) use predecessor::{Answer, Predecessor, Trust};
 pub(crate) use successor::{Confirmed, Confirming, Relaunch, successor};

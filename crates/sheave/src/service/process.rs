@@ -28,7 +28,7 @@ use crate::balance::{self, BalancedListener, Loads, Place};
 use crate::banner::{Banner, Passing};
 use crate::config::InForce;
 use crate::exit::{Exit, Failure};
-use crate::handover::{Inherited, Predecessor, Relaunch, Trust};
+use crate::handover::{Answer, Inherited, Predecessor, Relaunch, Trust};
 use crate::lifetime::{self, Crew, Event};
 use crate::logs::Logs;
 use crate::pulse::{Pulse, Pulses};
@@ -232,11 +232,18 @@ async fn say_ready(
     view: DrainView,
 ) {
     match predecessor {
-        Some(predecessor) => {
-            if !predecessor.confirm(trust).await {
+        Some(predecessor) => match predecessor.confirm().await {
+            Answer::Yours => trust.grant(),
+            Answer::Dead => {
+                tracing::warn!("the process before this one is dead: this one serves alone");
+                trust.grant();
+            }
+            Answer::GivenUp => {
+                // It serves on, and has told us so by a signal, too; that one may have come too early to be heard.
+                view.begin("the process before this one, which did not wait for it");
                 return;
             }
-        }
+        },
         None => manager.tell(Tell::Ready),
     }
     if let Some(period) = manager.watchdog_period() {

@@ -117,6 +117,12 @@ fn a_successor_that_fails_leaves_us_serving_and_the_next_may_do_better() {
         let answer = client.response();
         assert!(answer.status == 200 && !answer.head.to_lowercase().contains("connection"), "{}", answer.head);
     }
+    // A real one that comes too late, and was deaf when it was told so, must neither stay nor make the address deaf.
+    installed.replace("trap '' TERM; sleep 0.5; exec \"$SHEAVE\" \"$@\"");
+    sheave.signal(Signal::USR2);
+    let line = sheave.wait_for("the hand-over failed");
+    assert!(line.contains("did not say within 300ms that it serves, and was stopped"), "{line}");
+    is_served(&sheave);
     fs::remove_file(installed.binary()).expect("is there");
     sheave.signal(Signal::USR2);
     let line = sheave.wait_for("the hand-over failed");
