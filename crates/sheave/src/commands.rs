@@ -4,7 +4,7 @@ use sheave_client::total::Total;
 use tokio::runtime;
 
 use crate::address::ListenAddress;
-use crate::args::{Arguments, Command, OriginArguments, ProxyArguments};
+use crate::args::{Arguments, Command, Demonstration, OriginArguments, ProxyArguments};
 use crate::banner::Passing;
 use crate::config;
 use crate::demo::{self, Demo};
@@ -14,6 +14,7 @@ use crate::handover::Inherited;
 use crate::lookups;
 use crate::passing::PassOn;
 use crate::pools::Pools;
+use crate::race;
 use crate::say;
 use crate::service::{DESCRIPTORS_OF_AN_EXCHANGE, Process, Setup};
 use crate::sockets;
@@ -30,6 +31,9 @@ pub(crate) fn run(arguments: Arguments, inherited: Inherited) -> Result<Exit, Fa
     match arguments.command {
         Command::Proxy(arguments) => block_on(proxy(&arguments, inherited)),
         Command::Origin(arguments) => block_on(origin(&arguments, inherited)),
+        Command::Demo(arguments) => match arguments.demo {
+            Demonstration::Race(arguments) => block_on(race::run(&arguments)),
+        },
         Command::Version => {
             say::output(format_args!("sheave {}", env!("CARGO_PKG_VERSION")));
             Ok(Exit::Drained)

@@ -25,6 +25,7 @@ mod network;
 mod passing;
 mod pools;
 mod pulse;
+mod race;
 mod rate;
 mod room;
 mod say;

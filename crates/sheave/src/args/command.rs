@@ -8,6 +8,7 @@ use super::limits::{ClientLimits, OriginLimits};
 use super::listening::Listening;
 use super::logging::Logging;
 use super::origins::Origins;
+use super::race::DemoArguments;
 use super::retries::Retries;
 use super::sockets::{ClientSockets, OriginSockets};
 use super::timeouts::{ClientTimeouts, OriginTimeouts};
@@ -35,7 +36,8 @@ Signals:
     after_help = "\
 Try it:
   sheave proxy                                       a proxy with a demo origin behind it
-  sheave proxy --from :8080 --to 127.0.0.1:9000      a proxy for your own server"
+  sheave proxy --from :8080 --to 127.0.0.1:9000      a proxy for your own server
+  sheave demo race                                   what it protects clients from"
 )]
 pub(crate) struct Arguments {
     /// What to do.
@@ -56,6 +58,8 @@ pub(crate) enum Command {
     ///
     /// With `--fault`, an origin that misbehaves on purpose instead.
     Origin(Box<OriginArguments>),
+    /// Show what the proxy is for, on loopback ports of its own.
+    Demo(DemoArguments),
     /// Print the version.
     Version,
 }
@@ -137,7 +141,9 @@ mod tests {
 
     #[test]
     fn every_flag_has_help_and_a_heading() {
-        for command in Arguments::command().get_subcommands() {
+        let commands = Arguments::command();
+        let demos = commands.find_subcommand("demo").into_iter().flat_map(clap::Command::get_subcommands);
+        for command in commands.get_subcommands().chain(demos) {
             for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
                 assert!(argument.get_help().is_some(), "{argument}");
                 assert!(argument.get_help_heading().is_some(), "{argument}");

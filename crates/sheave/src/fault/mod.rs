@@ -12,4 +12,7 @@ mod tally;
 mod wire;
 
 pub(crate) use command::run;
-pub(crate) use spec::{HELP, Spec};
+pub(crate) use origin::FaultyOrigin;
+pub(crate) use plan::Faults;
+pub(crate) use spec::{Ending, Fault, HELP, Spec};
+pub(crate) use wire::{NoMore, Wire};

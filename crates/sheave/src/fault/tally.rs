@@ -80,7 +80,6 @@ impl Counts {
     }
 
     /// How often a request of this method came that had come before.
-    #[cfg(test)]
     pub(crate) fn seen_again(&self, method: &str) -> u64 {
         self.seen_again.get(method).copied().unwrap_or_default()
     }

@@ -93,6 +93,15 @@ impl Wire {
         self.until(b"\r\n\r\n", MAX_HEAD_BYTES).await
     }
 
+    /// Reads so many bytes.
+    pub(crate) async fn exactly(&mut self, len: usize) -> Result<Vec<u8>, NoMore> {
+        while self.inbox.len() < len {
+            self.fill().await?;
+        }
+        let rest = self.inbox.split_off(len);
+        Ok(std::mem::replace(&mut self.inbox, rest))
+    }
+
     /// Reads a body and throws it away.
     pub(crate) async fn discard(&mut self, body: Body) -> Result<(), NoMore> {
         match body {

@@ -10,5 +10,6 @@ mod handover;
 mod limits;
 mod logs;
 mod proxy;
+mod race;
 mod start;
 mod support;
