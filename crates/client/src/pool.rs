@@ -190,7 +190,7 @@ impl<C: Connect> Pool<C> {
                 self.shelves.note_connected(dialed.address);
                 let machine = Connection::new(self.connection.clone(), now);
                 let ends = Ends { side: Side::Upstream, peer: Some(dialed.address), local: dialed.socket.local() };
-                let leg = Leg::open(machine, dialed.socket, ends, context.clone(), now);
+                let leg = Box::new(Leg::open(machine, dialed.socket, ends, context.clone(), now));
                 let mut places = places.into_iter();
                 match places.find(|place| place.address == dialed.address) {
                     Some(place) => Ok((leg, place)),

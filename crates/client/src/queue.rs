@@ -52,17 +52,17 @@ impl<S: Socket> Waiter<S> {
 /// A turn: a place, and perhaps a connection on it. Dropped unused, it is the next one's.
 pub(crate) struct Grant<S: Socket> {
     place: Option<Place<S>>,
-    parked: Option<Box<Parked<S>>>,
+    parked: Option<Parked<S>>,
 }
 
 impl<S: Socket> Grant<S> {
     pub(crate) fn of(place: Place<S>, parked: Option<Parked<S>>) -> Self {
-        Self { place: Some(place), parked: parked.map(Box::new) }
+        Self { place: Some(place), parked }
     }
 
     /// What it is worth.
     pub(crate) fn take(mut self) -> (Option<Place<S>>, Option<Parked<S>>) {
-        (self.place.take(), self.parked.take().map(|parked| *parked))
+        (self.place.take(), self.parked.take())
     }
 }
 

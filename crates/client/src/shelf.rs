@@ -16,7 +16,8 @@ use sheave_proto::role::Client;
 use crate::config::ClientConfig;
 use crate::queue::Waiter;
 
-pub(crate) type ClientLeg<S> = Leg<Connection<Client>, S>;
+/// In a box of its own, so that it moves between shelf and call as a pointer.
+pub(crate) type ClientLeg<S> = Box<Leg<Connection<Client>, S>>;
 
 /// A connection that waits for its next exchange.
 pub(crate) struct Parked<S: Socket> {
