@@ -28,8 +28,11 @@ const MAX_TURNED_AWAY: usize = 128;
 /// How long idle connections have to say since when they are.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(5);
 
-/// Between two rounds in which idle connections give way; doubles, while nobody does, up to a second.
-const ROUNDS_EVERY: Duration = Duration::from_millis(10);
+/// Between two rounds in which idle connections give way, each of which wakes all of them.
+const ROUNDS_EVERY: Duration = Duration::from_millis(20);
+
+/// It doubles, while nobody gives way, up to this.
+const ROUNDS_AT_LEAST_EVERY: Duration = Duration::from_millis(320);
 
 /// A connection that was accepted, and what is to become of it.
 pub(crate) struct Admitted<S> {
@@ -293,7 +296,7 @@ impl Rounds {
                 drain.wake_all();
                 ROUNDS_EVERY
             } else {
-                (self.pause * 2).clamp(ROUNDS_EVERY, Duration::from_secs(1))
+                (self.pause * 2).clamp(ROUNDS_EVERY, ROUNDS_AT_LEAST_EVERY)
             };
             let next = now.after(self.pause);
             self.next = Some(next);

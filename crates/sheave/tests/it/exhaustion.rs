@@ -26,7 +26,7 @@ fn crowd(address: SocketAddr, path: &'static str) -> Vec<thread::JoinHandle<u16>
         client.ask(path);
         let status = client.response().status;
         // Idle, until it has to give way.
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(Duration::from_millis(300));
         status
     };
     (0..CLIENTS).map(|_| thread::Builder::new().stack_size(128 << 10).spawn(client).expect("a thread")).collect()
@@ -52,7 +52,7 @@ fn a_crowd_that_does_not_fit_waits_and_is_served() {
 fn without_descriptors_who_was_accepted_is_answered_and_nothing_spins() {
     // More connections are allowed than fit: the operator's mistake.
     let mut sheave = poor("origin --max-connections=5000");
-    let busy = crowd(sheave.address(), "/slow/2000");
+    let busy = crowd(sheave.address(), "/slow/600");
     let failures = "sheave_accept_failures_total{errno=\"EMFILE\"}";
     // The admin address has no descriptor either now; it was connected to before anybody knew.
     sheave.wait_for("cannot accept connections");
@@ -69,6 +69,16 @@ fn without_descriptors_who_was_accepted_is_answered_and_nothing_spins() {
     assert_eq!(sheave.end(), Some(0));
     let complaints = sheave.said[lines..].iter().filter(|line| line.contains("cannot accept")).count();
     assert!(complaints < 60, "{complaints} lines");
+}
+
+#[test]
+fn without_descriptors_those_beyond_are_told_so_if_that_is_wanted() {
+    let mut sheave = poor("origin --max-connections=5000 --over-limit=503");
+    assert_eq!(statuses(crowd(sheave.address(), "/slow/600")), [200, 503]);
+    assert!(metric(&sheave, "sheave_refused_total{limit=\"open-files\"}") > 0.0);
+    assert_eq!(metric(&sheave, "sheave_connections_unaccounted{side=\"downstream\"}"), 0.0);
+    assert_eq!(Client::get(sheave.address(), "/bytes/1").status, 200);
+    assert_eq!(sheave.end(), Some(0));
 }
 
 #[test]

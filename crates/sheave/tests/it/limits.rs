@@ -30,6 +30,7 @@ fn one_client_can_have_only_so_many_connections() {
     let refused = third.response();
     assert!(is_refusal(&refused, "max-connections-per-client") && refused.has("Connection: close"), "{refused:?}");
     assert!(third.is_ended());
+    drop(third);
     assert_eq!(metric(&sheave, "sheave_refused_total{limit=\"max-connections-per-client\"}"), 1.0);
     held.pop();
     metric_until(&sheave, "sheave_connections_live{side=\"downstream\"}", |live| live == 1.0);
@@ -38,7 +39,6 @@ fn one_client_can_have_only_so_many_connections() {
     assert_eq!(again.response().status, 200);
     // The answer that was refused ended a connection like any other: none is unaccounted for.
     let sample = "sheave_connections_closed_total{side=\"downstream\",reason=\"refused\",severity=\"local\"}";
-    drop(third);
     metric_until(&sheave, sample, |count| count == 1.0);
     assert_eq!(metric(&sheave, "sheave_connections_unaccounted{side=\"downstream\"}"), 0.0);
 }
