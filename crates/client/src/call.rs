@@ -238,9 +238,8 @@ impl<S: Socket> Call<S> {
     }
 
     /// The origin's deadline has passed.
-    pub fn expire(&mut self, now: Time) -> CallError {
-        let timer =
-            self.deadline().filter(|deadline| deadline.has_passed(now)).map_or(Timer::Response, |due| due.timer);
+    pub fn expire(&mut self) -> CallError {
+        let timer = self.deadline().map_or(Timer::Response, |due| due.timer);
         self.leg_mut().machine_mut().expired(timer);
         CallError::TimedOut(timer)
     }

@@ -60,7 +60,7 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
             }
             self.exchange.poll_deadline(cx, now, self.call.deadline()).map(|expired| match expired {
                 Expired::Client => Pumped::Client(HandlerError::Client),
-                Expired::Other => Pumped::Origin(self.call.expire(now)),
+                Expired::Other => Pumped::Origin(self.call.expire()),
             })
         })
         .await

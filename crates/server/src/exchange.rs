@@ -416,8 +416,9 @@ impl<S: Socket> Exchange<'_, S> {
         let own = self.leg.deadline();
         let next = Deadline::earlier(own, other);
         ready!(self.alarm.poll(cx, self.leg.context().clock, now, next.map(|next| next.at)));
+        // The alarm knows better than `now`, which was looked at a while ago, that a deadline has passed: the first one.
         match own {
-            Some(own) if own.has_passed(now) => {
+            Some(own) if other.is_none_or(|other| own.at <= other.at) => {
                 self.expire(own.timer);
                 Poll::Ready(Expired::Client)
             }

@@ -5,8 +5,10 @@
 
 mod kit;
 
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -29,7 +31,7 @@ use sheave_proto::known::Known;
 use sheave_server::answer::Answer;
 use sheave_server::config::ServerConfig;
 use sheave_server::error::HandlerError;
-use sheave_server::exchange::{Exchange, Frame};
+use sheave_server::exchange::{Exchange, Expired, Frame};
 use sheave_server::handler::Handler;
 use sheave_server::server::Server;
 use tokio::net::TcpStream;
@@ -137,6 +139,15 @@ impl Handler<TcpStream> for Scripted {
             "/panics-after" => {
                 exchange.respond(&mut head(200), b"once").await?;
                 panic!("a handler's panic, on purpose")
+            }
+            "/stale" => {
+                // A relay looks at the clock once for all that it does in a turn, and may be held up after that.
+                let before = exchange.clock().now();
+                let waits = poll_fn(|cx| Poll::Ready(exchange.poll_body_with(cx, before, |_| ()).is_pending()));
+                assert!(waits.await);
+                tokio::time::sleep(Duration::from_millis(60)).await;
+                assert_eq!(poll_fn(|cx| exchange.poll_deadline(cx, before, None)).await, Expired::Client);
+                Err(HandlerError::Client)
             }
             "/hangs" => std::future::pending().await,
             "/half-hangs" => {
@@ -572,6 +583,22 @@ fn a_handler_is_told_that_its_client_failed() {
             drop(client);
             assert_eq!(rig.recorder.until_reason(Side::Downstream, reason).await.reason.label(), reason);
         }
+        rig.finish().await;
+    });
+}
+
+/// Whose deadline passed is known by which comes first, not by a look at the clock that lies back.
+#[test]
+fn a_late_client_is_blamed_whatever_time_the_relay_thinks_it_is() {
+    run(async {
+        let mut late = config();
+        late.connection.timeouts.body = Duration::from_millis(50);
+        let rig = Rig::start(&late);
+        let mut client = rig.client().await;
+        client.send("POST /stale HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
+        let response = client.response().await;
+        assert_eq!((response.status(), response.cause()), (408, Some("timeout-body")));
+        drop(client);
         rig.finish().await;
     });
 }
