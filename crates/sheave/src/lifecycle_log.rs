@@ -1,21 +1,26 @@
 //! One line for each connection that did not end benignly, and for what keeps connections from coming to be.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use sheave_lifecycle::close::{CloseReason, Severity};
 use sheave_lifecycle::errno::{Errno, IoFault};
+use sheave_lifecycle::limit::Limit;
 use sheave_lifecycle::observe::{Closed, Observer};
 use tracing::{error, warn};
 
 use crate::rate::Rate;
 
-/// Lines a second in the long run, for each worker and kind.
+/// Lines a second in the long run about ends, for each worker.
 const CLOSED_PER_SECOND: u32 = 10;
 const CLOSED_BURST: u32 = 50;
+
+/// Lines a second in the long run about trouble, for each kind of it.
 const TROUBLE_PER_SECOND: u32 = 1;
-const TROUBLE_BURST: u32 = 1;
+
+/// Lines at once about trouble of which there may be several.
+const TROUBLE_BURST: u32 = 5;
 
 /// Logs ends that are worth a look. A client that goes away is not.
 ///
@@ -25,6 +30,12 @@ const TROUBLE_BURST: u32 = 1;
 pub(crate) struct LifecycleLog {
     began: Instant,
     closed: Mutex<Rate>,
+    trouble: Arc<Trouble>,
+}
+
+/// The rates of lines about trouble, which is the same for all workers of a process.
+#[derive(Debug)]
+struct Trouble {
     accept: Mutex<Rate>,
     connect: Mutex<Rate>,
     refused: Mutex<Rate>,
@@ -34,15 +45,23 @@ pub(crate) struct LifecycleLog {
 impl LifecycleLog {
     /// A log that begins with all its lines to spend.
     pub(crate) fn new() -> Self {
-        let trouble = || Mutex::new(Rate::new(TROUBLE_PER_SECOND, TROUBLE_BURST));
-        Self {
-            began: Instant::now(),
-            closed: Mutex::new(Rate::new(CLOSED_PER_SECOND, CLOSED_BURST)),
-            accept: trouble(),
-            connect: trouble(),
-            refused: trouble(),
-            held_back: trouble(),
-        }
+        let rate = |burst| Mutex::new(Rate::new(TROUBLE_PER_SECOND, burst));
+        let trouble = Trouble {
+            accept: rate(1),
+            connect: rate(TROUBLE_BURST),
+            refused: rate(TROUBLE_BURST),
+            held_back: rate(TROUBLE_BURST),
+        };
+        Self::sharing(Instant::now(), Arc::new(trouble))
+    }
+
+    /// The log of another worker of the same process.
+    pub(crate) fn of_another_worker(&self) -> Self {
+        Self::sharing(self.began, Arc::clone(&self.trouble))
+    }
+
+    fn sharing(began: Instant, trouble: Arc<Trouble>) -> Self {
+        Self { began, closed: Mutex::new(Rate::new(CLOSED_PER_SECOND, CLOSED_BURST)), trouble }
     }
 
     fn permit(&self, rate: &Mutex<Rate>) -> Option<u64> {
@@ -88,17 +107,21 @@ impl Observer for LifecycleLog {
     }
 
     fn refused(&self, limit: &'static str) {
-        let Some(suppressed) = self.permit(&self.refused) else { return };
+        let Some(suppressed) = self.permit(&self.trouble.refused) else { return };
         error!(limit, suppressed = some_if_any(suppressed), "a limit is reached: clients are turned away");
     }
 
     fn held_back(&self, limit: &'static str) {
-        let Some(suppressed) = self.permit(&self.held_back) else { return };
+        // The failure to accept has told of it, with its remedy.
+        if limit == Limit::Descriptors.label() {
+            return;
+        }
+        let Some(suppressed) = self.permit(&self.trouble.held_back) else { return };
         warn!(limit, suppressed = some_if_any(suppressed), "a limit is reached: clients wait in the backlog");
     }
 
     fn accept_failed(&self, fault: IoFault) {
-        let Some(suppressed) = self.permit(&self.accept) else { return };
+        let Some(suppressed) = self.permit(&self.trouble.accept) else { return };
         let remedy = match fault.errno {
             Errno::EMFILE => Some("raise this process's descriptor limit (ulimit -Hn), or lower --max-connections"),
             Errno::ENFILE => Some("raise the machine's descriptor limit (sysctl fs.file-max)"),
@@ -110,7 +133,7 @@ impl Observer for LifecycleLog {
     }
 
     fn connect_failed(&self, address: Option<SocketAddr>, reason: CloseReason) {
-        let Some(suppressed) = self.permit(&self.connect) else { return };
+        let Some(suppressed) = self.permit(&self.trouble.connect) else { return };
         let remedy = match reason {
             CloseReason::Local(IoFault { errno: Errno::EADDRNOTAVAIL, .. }) => {
                 Some("local ports are used up: widen net.ipv4.ip_local_port_range, or keep more connections parked")
@@ -245,5 +268,18 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn trouble_is_one_line_a_second_however_many_workers_have_it() {
+        let text = logged(|log| {
+            let other = log.of_another_worker();
+            for log in [log, &other] {
+                (0..1000).for_each(|_| log.accept_failed(fault(Op::Accept, Errno::EMFILE)));
+                log.held_back("open-files");
+            }
+        });
+        // One more where a second went by.
+        assert!((1..5).contains(&text.lines().count()), "{text}");
     }
 }

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The process's logs.
 pub(crate) struct Logs {
     errors: Sink,
+    ends: LifecycleLog,
     access: Option<Access>,
 }
 
@@ -67,7 +68,7 @@ impl Logs {
             let what = panic.payload_as_str().unwrap_or("a panic without words");
             tracing::error!(at, what, "this is a bug of sheave's: please report it");
         }));
-        Ok(Self { errors, access })
+        Ok(Self { errors, ends: LifecycleLog::new(), access })
     }
 
     /// Who listens to the connections of a worker.
@@ -75,9 +76,9 @@ impl Logs {
         match &self.access {
             Some(access) => {
                 let log = AccessLog::new(access.sink.lines(worker), access.format);
-                Arc::new(Both(metrics, Both(log, LifecycleLog::new())))
+                Arc::new(Both(metrics, Both(log, self.ends.of_another_worker())))
             }
-            None => Arc::new(Both(metrics, LifecycleLog::new())),
+            None => Arc::new(Both(metrics, self.ends.of_another_worker())),
         }
     }
 

@@ -66,15 +66,19 @@ pub(crate) fn connect(sockets: &OriginSockets, write_timeout: Duration) -> Resul
     options(&said, write_timeout, "--upstream-tcp-user-timeout")
 }
 
-/// Makes a socket listen as was said, one of ours or one that was inherited: for the connections that come from now on.
+/// Makes a socket listen as was said, for the connections that come from now on. The backlog of one that is not ours is its
+/// owner's to choose.
 ///
 /// # Errors
 ///
 /// As the kernel says it.
-pub(crate) fn apply(options: &ListenOptions, socket: &TcpListener) -> io::Result<()> {
+pub(crate) fn apply(options: &ListenOptions, socket: &TcpListener, is_ours: bool) -> io::Result<()> {
     options.tcp.apply(socket).map_err(|fault| io::Error::from_raw_os_error(fault.errno.0))?;
-    // A socket that listens already only gets another backlog by it.
-    Ok(rustix::net::listen(socket, options.backlog.into())?)
+    if is_ours {
+        // A socket that listens already only gets another backlog by it.
+        rustix::net::listen(socket, options.backlog.into())?;
+    }
+    Ok(())
 }
 
 fn options(said: &Said, write_timeout: Duration, flag: &str) -> Result<TcpOptions, Failure> {
@@ -181,5 +185,21 @@ mod tests {
             assert!(error.contains(flag) && error.contains("--write-timeout 30s"), "{error}");
         }
         assert!(both("--tcp-user-timeout 10s --write-timeout 5s --upstream-tcp-user-timeout 5s").is_ok());
+    }
+
+    #[test]
+    fn a_listening_socket_passes_on_what_was_said() {
+        use std::net::TcpStream;
+
+        let (listen, _) = both("--tcp-nodelay off --tcp-user-timeout 31s --notsent-lowat 10k").expect("fits");
+        for is_ours in [true, false] {
+            let socket = TcpListener::bind("127.0.0.1:0").expect("binds");
+            apply(&listen, &socket, is_ours).expect("the kernel takes it");
+            let _client = TcpStream::connect(socket.local_addr().expect("an address")).expect("connects");
+            let (accepted, _) = socket.accept().expect("accepts");
+            assert!(!accepted.nodelay().expect("says"));
+            let timeout = rustix::net::sockopt::tcp_user_timeout(&accepted).expect("says");
+            assert_eq!(timeout, 31_000, "in milliseconds");
+        }
     }
 }

@@ -172,7 +172,7 @@ impl Process {
         let admin = AdminPages::serve(admin, self.sockets.admin, self.clock).map_err(|error| cannot_start(&error))?;
         let mut places: Vec<Vec<Place>> = (0..self.workers).map(|_| Vec::new()).collect();
         for its in self.sockets.clients {
-            sockets::apply(&self.listen, &its.socket).map_err(|error| cannot_start(&error))?;
+            sockets::apply(&self.listen, &its.socket, its.is_ours).map_err(|error| cannot_start(&error))?;
             let shares = balance::share(its.socket, its.is_ours, &loads).map_err(|error| cannot_start(&error))?;
             places.iter_mut().zip(shares).for_each(|(worker, share)| worker.push(share));
         }
