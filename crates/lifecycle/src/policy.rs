@@ -50,7 +50,11 @@ mod tests {
             gone(Op::Read, Errno::ECONNRESET),
         ] {
             for phase in Phase::ALL {
-                assert_eq!(Policy::Strict.judge(reason, Side::Downstream, phase), Action::Count, "{reason} in {phase:?}");
+                assert_eq!(
+                    Policy::Strict.judge(reason, Side::Downstream, phase),
+                    Action::Count,
+                    "{reason} in {phase:?}"
+                );
             }
             assert_eq!(Policy::Strict.judge(reason, Side::Upstream, Phase::Parked), Action::Count, "{reason}");
             assert_eq!(Policy::Strict.judge(reason, Side::Upstream, Phase::Response), Action::Fail, "{reason}");
