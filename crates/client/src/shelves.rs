@@ -33,6 +33,8 @@ pub(crate) struct Shelves<S: Socket> {
     state: Mutex<State<S>>,
     pub(crate) config: ClientConfig,
     pub(crate) context: Arc<LegContext>,
+    /// Younger ones have not lived for as long as one may, whatever chance decided.
+    old_from: Duration,
     /// Told when there is something to sweep, so that the sweep sleeps while there is nothing.
     pub(crate) wake: Notify,
 }
@@ -64,7 +66,8 @@ type Evicted<S> = Vec<Parked<S>>;
 impl<S: Socket> Shelves<S> {
     pub(crate) fn new(config: ClientConfig, context: Arc<LegContext>) -> Self {
         let state = State { shelves: ByAddress::default(), queued: 0, next_number: 0, is_asleep: false };
-        Self { state: Mutex::new(state), config, context, wake: Notify::new() }
+        let old_from = config.connection.max_age.map_or(Duration::MAX, |max_age| max_age / 10 * 9);
+        Self { state: Mutex::new(state), config, context, old_from, wake: Notify::new() }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<S>> {
@@ -74,6 +77,13 @@ impl<S: Socket> Shelves<S> {
 
     pub(crate) fn total(&self) -> &Total {
         &self.config.total
+    }
+
+    /// Whether a connection has lived for as long as one may.
+    pub(crate) fn is_old(&self, leg: &ClientLeg<S>, now: Time) -> bool {
+        // The exact moment differs from one to the next; most are far from all of them.
+        now.since(leg.opened()) >= self.old_from
+            && self.config.connection.retires_at(leg.opened()).is_some_and(|at| at <= now)
     }
 
     fn now(&self) -> Time {
@@ -109,7 +119,7 @@ impl<S: Socket> Shelves<S> {
         leg.release_buffers();
         leg.tell_moved();
         let id = leg.id();
-        let is_old = self.config.connection.retires_at(leg.opened()).is_some_and(|at| at <= now);
+        let is_old = self.is_old(&leg, now);
         let mut state = self.lock();
         let State { shelves, queued, is_asleep, .. } = &mut *state;
         let is_waited_for = *queued > 0;
@@ -444,6 +454,7 @@ impl<S: Socket> State<S> {
 }
 
 /// Closes a connection on which nothing is owed.
+#[expect(clippy::boxed_local, reason = "whoever ends it has it in its box")]
 pub(crate) fn end<S: Socket>(mut leg: ClientLeg<S>, reason: CloseReason) {
     leg.machine_mut().end(Intent::Close(reason));
     leg.close_now();

@@ -214,7 +214,7 @@ impl<S: Socket> Shelves<S> {
                 if parked_for >= usual {
                     outlived.push((alive_for, parked_for));
                 }
-                let is_old = self.config.connection.retires_at(parked.leg.opened()).is_some_and(|at| at <= now);
+                let is_old = self.is_old(&parked.leg, now);
                 if shelf.is_gone {
                     Some(CloseReason::Retired)
                 } else if parked_for >= idle {
