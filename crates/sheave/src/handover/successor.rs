@@ -53,9 +53,10 @@ impl Relaunch {
             .args(&self.arguments)
             .env("LISTEN_FDS", names.len().to_string())
             .env("LISTEN_FDNAMES", names.join(":"))
-            // They hold our own number, and would not fit.
+            // They are about us, and would not fit.
             .env_remove("LISTEN_PID")
-            .env_remove("WATCHDOG_PID");
+            .env_remove("WATCHDOG_PID")
+            .env_remove("LISTEN_FDS_FIRST_FD");
         let descriptors = sockets.into_iter().map(|(_, socket)| socket.into()).chain([line.into()]);
         let mappings = (FIRST_DESCRIPTOR..).zip(descriptors);
         let mappings = mappings.map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect();
@@ -101,6 +102,8 @@ fn start<'a>(
     let (ours, theirs) = UnixStream::pair().map_err(trouble)?;
     ours.set_nonblocking(true).map_err(trouble)?;
     let line = tokio::net::UnixStream::from_std(ours).map_err(trouble)?;
+    // The clones and the pair have taken the lowest free numbers, more than the child is given: the pipe over which the
+    // standard library hears why a program cannot be started lies above, and is not displaced.
     let mut command = relaunch.command(clones, theirs)?;
     let child = command.spawn().map_err(|error| {
         format!("{} cannot be started: {error}; see that it is there and executable", relaunch.program.display())

@@ -129,11 +129,17 @@ fn a_successor_that_fails_leaves_us_serving_and_the_next_may_do_better() {
     assert!(line.contains("No such file"), "{line}");
     is_served(&sheave);
     // A new binary at the old path is what takes over.
-    installed.replace("echo the new one >&2; exec \"$SHEAVE\" \"$@\"");
+    installed.replace("echo the new one >&2; exec bash -c 'exec -a \"$0\" \"$SHEAVE\" \"$@\"' \"$0\" \"$@\"");
     drop(client);
     let before = sheave.hand_over();
     assert!(sheave.said.iter().any(|line| line == "the new one"), "{:#?}", sheave.said);
     assert_eq!(sheave.wait_for_end_of(before), Some(0));
+    is_served(&sheave);
+    // Nor does what it inherited hide from it why a program cannot be started.
+    fs::remove_file(installed.binary()).expect("is there");
+    sheave.signal(Signal::USR2);
+    let line = sheave.wait_for("the hand-over failed");
+    assert!(line.contains("No such file"), "{line}");
     is_served(&sheave);
     let last = sheave.pid();
     sheave.signal(Signal::TERM);
