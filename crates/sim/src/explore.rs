@@ -13,6 +13,9 @@ use crate::shrink::shrink;
 /// Runs a plan, and says which laws it broke.
 pub type Judge<'j> = &'j dyn Fn(&Plan) -> (Record, Vec<Violation>);
 
+/// How many failing runs are named beside the one that is shown.
+const MAX_OTHERS: usize = 12;
+
 /// A run that broke a law, as text: what, how to see it again, and every event of it.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -22,6 +25,8 @@ pub struct Failure {
     pub record: Record,
     /// What it broke.
     pub violations: Vec<Violation>,
+    /// Others that were found on the way, one a line.
+    pub others: Vec<String>,
 }
 
 impl fmt::Display for Failure {
@@ -38,7 +43,11 @@ impl fmt::Display for Failure {
             self.record.plan
         )?;
         writeln!(f, "it ended {:?}; what happened:", self.record.ended)?;
-        fmt::Display::fmt(&self.record.trace, f)
+        fmt::Display::fmt(&self.record.trace, f)?;
+        if !self.others.is_empty() {
+            writeln!(f, "{} other runs fail:", self.others.len())?;
+        }
+        self.others.iter().take(MAX_OTHERS).try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
 
@@ -48,7 +57,7 @@ impl std::error::Error for Failure {}
 /// every action that needs no place after every operation. One fault a run. Returns how many runs there were.
 ///
 /// # Errors
-/// The first run that breaks a law.
+/// The first run that breaks a law, and the plans of all others that do.
 pub fn exhaust(
     scenario: &str,
     at_bytes: &[Action],
@@ -57,29 +66,38 @@ pub fn exhaust(
 ) -> Result<u64, Box<Failure>> {
     let calm = Plan::calm(scenario);
     let (record, violations) = judge(&calm);
-    let mut runs = 1;
-    let mut places = Vec::new();
+    let mut faults = Vec::new();
     for (index, wire) in record.trace.wires.iter().enumerate() {
         let delivered = record.trace.counts(index).delivered;
         for way in Way::BOTH {
-            let offsets = 0..=delivered[way as usize];
-            places.extend(offsets.map(|offset| Trigger::Bytes { wire: wire.name, way, offset }));
+            for offset in 0..=delivered[way as usize] {
+                let trigger = Trigger::Bytes { wire: wire.name, way, offset };
+                faults.extend(at_bytes.iter().map(|action| Fault { trigger, action: *action }));
+            }
         }
     }
-    let operations = (1..=record.operations).map(Trigger::Operation);
-    settle(record, violations)?;
-    let byte_faults = places.iter().flat_map(|trigger| at_bytes.iter().map(|action| (*trigger, *action)));
-    let operation_faults = operations.flat_map(|trigger| at_operations.iter().map(move |action| (trigger, *action)));
-    for (trigger, action) in byte_faults.chain(operation_faults) {
-        let (record, violations) = judge(&calm.with(Fault { trigger, action }));
-        runs += 1;
-        settle(record, violations)?;
+    for operation in 1..=record.operations {
+        let trigger = Trigger::Operation(operation);
+        faults.extend(at_operations.iter().map(|action| Fault { trigger, action: *action }));
     }
-    Ok(runs)
+    let mut first = None;
+    note(&mut first, record, violations);
+    let mut runs = 1;
+    for fault in faults {
+        let (record, violations) = judge(&calm.with(fault));
+        note(&mut first, record, violations);
+        runs += 1;
+    }
+    first.map_or(Ok(runs), Err)
 }
 
-fn settle(record: Record, violations: Vec<Violation>) -> Result<(), Box<Failure>> {
-    if violations.is_empty() { Ok(()) } else { Err(Box::new(Failure { found_as: None, record, violations })) }
+/// Keeps the first run that fails, and a line of each other one.
+fn note(first: &mut Option<Box<Failure>>, record: Record, violations: Vec<Violation>) {
+    let Some(violation) = violations.first() else { return };
+    match first {
+        Some(first) => first.others.push(format!("{}: {violation}", record.plan)),
+        None => *first = Some(Box::new(Failure { found_as: None, record, violations, others: Vec::new() })),
+    }
 }
 
 /// How far a search at random goes.
@@ -129,7 +147,7 @@ pub fn search(scenarios: &[String], search: &Search, judge: Judge<'_>) -> Result
             let (record, violations) = judge(&plan);
             runs += 1;
             if !violations.is_empty() {
-                let failure = Failure { found_as: None, record, violations };
+                let failure = Failure { found_as: None, record, violations, others: Vec::new() };
                 return Err(Box::new(shrink(failure, judge)));
             }
         }

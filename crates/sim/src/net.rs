@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::fault::{Action, Fault, Trigger, Way, WireName};
 use crate::plan::Plan;
+use crate::random::Rng;
 use crate::tcp::{Buffers, End, Farewell, Tcp};
 use crate::trace::{Entry, Trace, What, Whose, WireIndex, WireLog};
 
@@ -106,6 +107,7 @@ pub(crate) struct State {
     began: Instant,
     buffers: Buffers,
     spurious: u64,
+    rng: Rng,
     faults: Vec<Fault>,
     pub(crate) wires: Vec<Wire>,
     pub(crate) listeners: BTreeMap<SocketAddr, Backlog>,
@@ -132,6 +134,7 @@ impl SimNet {
             began: Instant::now(),
             buffers: plan.buffers,
             spurious: plan.spurious,
+            rng: Rng::new(plan.seed),
             faults: plan.faults.clone(),
             wires: Vec::new(),
             listeners: BTreeMap::new(),
@@ -154,15 +157,13 @@ impl SimNet {
     pub(crate) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let value = look(&mut state);
-        let has_news = !state.ready.is_empty() || state.timers_made != state.timers_seen || state.is_cancelled;
+        state.strike_operations();
+        let has_news =
+            !state.ready.is_empty() || state.timers_made != state.timers_seen || state.is_cancelled || state.must_drain;
         let waker = if has_news { state.driver.take() } else { None };
-        let drain = if mem::take(&mut state.must_drain) { state.drain.clone() } else { None };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
-        }
-        if let Some(drain) = drain {
-            drain();
         }
         value
     }
@@ -294,18 +295,25 @@ impl State {
             return false;
         }
         self.operations += 1;
-        let number = self.operations;
-        while let Some(place) = self.faults.iter().position(|fault| fault.trigger == Trigger::Operation(number)) {
+        self.spurious != 0 && self.rng.below(self.spurious) == 0
+    }
+
+    /// Lets the faults happen that wait for an operation which is over now.
+    fn strike_operations(&mut self) {
+        while let Some(place) = self
+            .faults
+            .iter()
+            .position(|fault| matches!(fault.trigger, Trigger::Operation(it) if it <= self.operations))
+        {
             let fault = self.faults.remove(place);
             self.tell(What::Fault(fault));
             match fault.action {
-                Action::Drain => self.start_drain(),
+                Action::Drain => self.must_drain = true,
                 Action::Cancel => self.is_cancelled = true,
                 // A point between polls says nothing about a connection.
                 _ => {}
             }
         }
-        self.spurious != 0 && number.is_multiple_of(self.spurious)
     }
 
     /// Operations on sockets of what is tested, so far.
@@ -313,9 +321,13 @@ impl State {
         self.operations
     }
 
-    fn start_drain(&mut self) {
+    /// What the reactor has to call, if a drain is due. Between polls, as a signal reaches a worker.
+    pub(crate) fn start_drain(&mut self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        if !mem::take(&mut self.must_drain) {
+            return None;
+        }
         self.tell(What::DrainStarted);
-        self.must_drain = true;
+        self.drain.clone()
     }
 
     pub(crate) fn read(&mut self, wire: WireIndex, end: End, into: &mut [u8]) -> Result<usize, Errno> {
@@ -328,9 +340,6 @@ impl State {
 
     pub(crate) fn write(&mut self, wire: WireIndex, end: End, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
         let whose = self.wires[wire].whose(end);
-        if whose == Whose::Ours {
-            self.tell(What::Offered(wire, parts.iter().map(|part| part.len()).sum()));
-        }
         let written = self.wires[wire].tcp.write(end, parts);
         if let Ok(len) = written {
             let log = self.trace.wires[wire].bytes_mut(whose.writes());
@@ -484,7 +493,7 @@ impl State {
                     }
                 }
             }
-            Action::Drain => self.start_drain(),
+            Action::Drain => self.must_drain = true,
             Action::Cancel => self.is_cancelled = true,
         }
     }

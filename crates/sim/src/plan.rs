@@ -18,7 +18,8 @@ pub struct Plan {
     pub seed: u64,
     /// How much each kernel keeps (`send`, `receive`).
     pub buffers: Buffers,
-    /// Every n-th operation on a socket has to be tried again, as when a task's budget is used up. Default: 0, none.
+    /// One in so many operations on sockets, at random, has to be tried again, as when a task's budget is used up.
+    /// Default: 0, none.
     pub spurious: u64,
     /// After how many polls of tasks the reactor is looked at. Default: 1; a runtime's own is 61.
     pub interval: u32,

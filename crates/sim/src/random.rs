@@ -50,9 +50,7 @@ impl Rng {
             plan.buffers = Buffers { send_bytes: size(self), receive_bytes: size(self) };
         }
         if self.is_one_in(3) {
-            plan.spurious = 1 + self.below(9);
-            // Every single operation again for ever would be no progress at all.
-            plan.spurious = plan.spurious.max(2);
+            plan.spurious = 2 + self.below(8);
         }
         if self.is_one_in(3) {
             plan.interval = [2, 5, 61][self.below_usize(3)];

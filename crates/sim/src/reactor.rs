@@ -25,11 +25,15 @@ impl Reactor {
     /// Passes on what there is to say, and lets happen what is due. Ready when the run is cancelled.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let (is_cancelled, wakers, next) = self.net.with(|state| {
-                state.driver = Some(cx.waker().clone());
+            let (is_cancelled, drain, wakers, next) = self.net.with(|state| {
                 state.run_due();
-                (state.is_cancelled, state.take_ready(), state.next_due())
+                let drain = state.start_drain();
+                state.driver = Some(cx.waker().clone());
+                (state.is_cancelled, drain, state.take_ready(), state.next_due())
             });
+            if let Some(drain) = drain {
+                drain();
+            }
             // Not under the lock: a waker may be the last to hold a task, whose sockets then close.
             wakers.into_iter().for_each(std::task::Waker::wake);
             if is_cancelled {

@@ -21,7 +21,7 @@ pub fn shrink(failure: Failure, judge: Judge<'_>) -> Failure {
             runs += 1;
             let (record, violations) = judge(&plan);
             if violations.iter().any(|violation| Some(violation.law) == law) {
-                smallest = Failure { found_as: None, record, violations };
+                smallest = Failure { found_as: None, record, violations, others: Vec::new() };
                 continue 'again;
             }
         }
@@ -101,7 +101,7 @@ mod tests {
             "x/y seed=9 send=3 spurious=4 interval=5 origin1.in@4=rst client1.in@77=stall client1.out@9=split+30";
         let plan: Plan = text.parse().unwrap();
         let (record, violations) = judge(&plan);
-        let shrunk = shrink(Failure { found_as: None, record, violations }, &judge);
+        let shrunk = shrink(Failure { found_as: None, record, violations, others: Vec::new() }, &judge);
         assert_eq!(shrunk.record.plan.to_string(), "x/y client1.in@10=stall");
         assert_eq!(shrunk.found_as, Some(plan));
     }

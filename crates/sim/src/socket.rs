@@ -201,11 +201,14 @@ impl AsyncWrite for SimSocket {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
         self.net.with(|state| {
+            if state.wires[self.wire].whose(self.end) == Whose::Ours {
+                state.tell(What::Offered(self.wire, total));
+            }
             if let Call::Later = state.may_write(self.wire, self.end, cx) {
                 return Poll::Pending;
             }
-            let total: usize = parts.iter().map(|part| part.len()).sum();
             let written = self.answer(state, Op::Write, |state, wire, end| state.write(wire, end, parts));
             let io = state.wires[self.wire].io(self.end);
             match written {

@@ -1,0 +1,51 @@
+//! Every fault at every byte boundary of every scenario, in both directions of every connection; one fault a run.
+
+use sheave_sim::explore::exhaust;
+use sheave_sim::fault::Action;
+
+use crate::judge::{judge, scenarios};
+
+/// What can happen at a byte.
+const AT_BYTES: [Action; 10] = [
+    Action::Split(1),
+    Action::Drip(200),
+    Action::Stall,
+    Action::HalfClose(0),
+    Action::Fin(0),
+    Action::Fin(1),
+    Action::Rst(0),
+    Action::Rst(1),
+    Action::Drain,
+    Action::Cancel,
+];
+
+/// What can happen between two polls.
+const AT_OPERATIONS: [Action; 2] = [Action::Drain, Action::Cancel];
+
+fn every_fault(world: &str) {
+    let mut all = 0;
+    let mut failures = Vec::new();
+    for scenario in scenarios(world) {
+        match exhaust(&scenario, &AT_BYTES, &AT_OPERATIONS, &judge) {
+            Ok(runs) => all += runs,
+            Err(failure) => failures.push(failure.to_string()),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    println!("{world}: {all} simulated runs, every fault at every byte boundary");
+}
+
+#[test]
+fn server() {
+    every_fault("server");
+}
+
+#[test]
+fn client() {
+    every_fault("client");
+}
+
+#[test]
+fn relay() {
+    every_fault("relay");
+}

@@ -1,0 +1,40 @@
+//! Runs a plan in its world, and holds all laws to it.
+
+use std::sync::PoisonError;
+
+use sheave_sim::laws::{self, Violation};
+use sheave_sim::plan::Plan;
+use sheave_sim::run::{Record, run};
+
+use crate::caller::Diary;
+use crate::catalogue::{self, Scenario};
+use crate::http_laws;
+use crate::settings::LAW;
+use crate::worlds;
+
+/// The scenarios of a world, as plans name them.
+pub(crate) fn scenarios(world: &str) -> Vec<String> {
+    let suits = |scenario: &&Scenario| match world {
+        // Speaks HTTP/1.1 whatever the scenario's client speaks, and asks one by one.
+        "client" => !scenario.is_pipelined && !["http10-keep", "http10-stream"].contains(&scenario.name),
+        _ => true,
+    };
+    catalogue::ALL.iter().filter(suits).map(|scenario| format!("{world}/{}", scenario.name)).collect()
+}
+
+/// Runs `plan`, and says which laws it broke.
+pub(crate) fn judge(plan: &Plan) -> (Record, Vec<Violation>) {
+    let (world, name) = plan.scenario.split_once('/').expect("a scenario is named by its world and its messages");
+    let scenario = catalogue::scenario(name);
+    fastrand::seed(plan.seed);
+    let diary = Diary::default();
+    let record = match world {
+        "server" => run(plan, |net| worlds::server(net, scenario.clone())),
+        "relay" => run(plan, |net| worlds::relay(net, scenario.clone())),
+        _ => run(plan, |net| worlds::calls(net, scenario.clone(), diary.clone())),
+    };
+    let heard = std::mem::take(&mut *diary.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut violations = laws::check(&record, &LAW);
+    violations.extend(http_laws::check(&record, &scenario, &heard));
+    (record, violations)
+}

@@ -1,0 +1,16 @@
+//! The real server, client and proxy over the simulated network, with every law held to every run.
+
+mod caller;
+mod catalogue;
+mod client;
+mod exhaustive;
+mod handler;
+mod http_laws;
+mod judge;
+mod messages;
+mod origin;
+mod random;
+mod replay;
+mod settings;
+mod talk;
+mod worlds;

@@ -1,0 +1,85 @@
+//! A scripted origin: answers as its scenario says, and refuses to understand what is not a proper request.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use sheave_sim::listener::SimListener;
+use sheave_sim::net::SimNet;
+use sheave_sim::socket::SimSocket;
+
+use crate::catalogue::{Scenario, interim, response};
+use crate::messages;
+use crate::talk::Talk;
+
+/// Serves every connection that comes, until it is dropped. All in one task, so that nothing is left of it then.
+pub(crate) async fn serve(net: SimNet, mut listener: SimListener, scenario: Arc<Scenario>) {
+    let mut connections: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
+    loop {
+        let socket = {
+            let mut next = pin!(listener.accept());
+            poll_fn(|cx| {
+                connections.retain_mut(|connection| connection.as_mut().poll(cx).is_pending());
+                next.as_mut().poll(cx)
+            })
+            .await
+        };
+        connections.push(Box::pin(answer(net.clone(), socket, scenario.clone())));
+    }
+}
+
+/// Answers the requests of one connection, one after the other.
+async fn answer(net: SimNet, socket: SimSocket, scenario: Arc<Scenario>) {
+    let mut talk = Talk::new(socket);
+    let mut answered = 0;
+    let mut has_told_interim = false;
+    loop {
+        let stream = messages::requests(&talk.received);
+        if let Some(why) = stream.broken {
+            net.broken(format!("an origin was sent what is no request: {why}"));
+            return;
+        }
+        let Some(request) = stream.messages.get(answered) else {
+            if talk.has_ended {
+                return;
+            }
+            let known = talk.received.len();
+            talk.say(&[], |received| received.len() > known).await;
+            continue;
+        };
+        let Some(place) = request.exchange_of_target() else {
+            net.broken(format!("an origin was asked for {}", request.start_line));
+            return;
+        };
+        let Some(exchange) = scenario.exchanges.get(place) else {
+            net.broken(format!("an origin was asked for exchange {place}, which nobody asked for"));
+            return;
+        };
+        let wants_content = exchange.expects_continue && !request.is_whole();
+        let interims = exchange.interim.or(wants_content.then_some(100));
+        if let Some(status) = interims
+            && !has_told_interim
+        {
+            has_told_interim = true;
+            talk.write(&interim(status)).await;
+            continue;
+        }
+        if !exchange.is_early && !request.is_whole() {
+            if talk.has_ended {
+                return;
+            }
+            let known = talk.received.len();
+            talk.say(&[], |received| received.len() > known).await;
+            continue;
+        }
+        talk.write(&response(place, exchange)).await;
+        answered += 1;
+        has_told_interim = false;
+        if exchange.origin_closes {
+            // RFC 9112 §9.6: reads on, so that an RST does not destroy the answer.
+            talk.shut();
+            talk.listen_to_the_end().await;
+            return;
+        }
+    }
+}
