@@ -117,6 +117,5 @@ impl<S: Socket> Drop for Waiting<S> {
             self.shelves.total().end_waiting();
         }
         drop(self.heard.try_recv());
-        self.shelves.serve();
     }
 }

@@ -99,6 +99,7 @@ impl<S: Socket> Shelves<S> {
     ) -> Option<(Parked<S>, Place<S>)> {
         let mut state = self.lock();
         let shelf = state.shelves.get_mut(&address)?;
+        // On a runtime of several threads it may have been put there for them in this moment.
         if !shelf.waiters.is_empty() {
             return None;
         }
