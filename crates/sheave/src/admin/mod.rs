@@ -8,4 +8,5 @@ mod readiness;
 
 pub(crate) use drain::DrainView;
 pub(crate) use handler::Admin;
+pub(crate) use origins::keep_alive;
 pub(crate) use readiness::Readiness;

@@ -42,7 +42,7 @@ pub(crate) fn page(addresses: &[AddressState]) -> Vec<u8> {
 }
 
 /// `closes at 5.0 s (seen 37 times), reused below 4.0 s`.
-fn keep_alive(state: &AddressState) -> String {
+pub(crate) fn keep_alive(state: &AddressState) -> String {
     let below = state.reused_below;
     // A tenth of a second is fine enough for times of seconds, and nothing for shorter ones.
     if below < Duration::from_secs(1) {

@@ -12,6 +12,7 @@ use super::score::Score;
 use super::stage;
 use super::table::{Run, Table};
 use super::witness::Witness;
+use crate::admin::keep_alive;
 use crate::args::RaceArguments;
 use crate::exit::{Exit, Failure};
 use crate::fault::{Ending, Fault, Faults, FaultyOrigin};
@@ -30,6 +31,9 @@ pub(crate) async fn run(arguments: &RaceArguments) -> Result<Exit, Failure> {
     }
     say::output(Table(&runs));
     for run in &runs {
+        if let Some(learned) = run.learned.as_ref().filter(|_| run.protections == Protections::On) {
+            say::output(format_args!("\nlearned: the origin {learned}"));
+        }
         if !run.clients.causes.is_empty() {
             let causes = run.clients.causes.iter().map(|(cause, count)| format!("\n  {count} × {cause}"));
             say::error(format_args!(
@@ -55,7 +59,7 @@ async fn race(arguments: &RaceArguments, protections: Protections) -> Result<Run
     let (proxy, _proxy_lives) =
         stage::start_proxy(at, protections, Arc::clone(&witness)).map_err(|error| cannot_start(&error))?;
     let load = Load {
-        proxy,
+        proxy: proxy.address,
         connections: usize::try_from(arguments.connections).unwrap_or(usize::MAX),
         idle_close: arguments.idle_close,
         lasts: Duration::from_secs(arguments.seconds),
@@ -66,6 +70,7 @@ async fn race(arguments: &RaceArguments, protections: Protections) -> Result<Run
         clients: score.seen(),
         proxy: witness.seen(),
         posts_twice: origin.tally().counts().seen_again("POST"),
+        learned: proxy.pool.addresses().first().map(keep_alive),
     })
 }
 

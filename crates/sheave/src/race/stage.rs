@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use sheave_client::origin::Origin;
+use sheave_client::pool::Pool;
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
 use sheave_net::listen::Listener;
@@ -80,6 +81,14 @@ pub(crate) fn start_origin(origin: FaultyOrigin) -> io::Result<(SocketAddr, Acto
     start("race-origin", begin)
 }
 
+/// A proxy at work.
+pub(crate) struct Staged {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Its connections to the origin.
+    pub(crate) pool: Arc<Pool<TcpConnector>>,
+}
+
 /// Starts a proxy to an origin on a loopback port of its own.
 ///
 /// # Errors
@@ -89,7 +98,7 @@ pub(crate) fn start_proxy(
     origin: SocketAddr,
     protections: Protections,
     witness: Arc<Witness>,
-) -> io::Result<(SocketAddr, Actor)> {
+) -> io::Result<(Staged, Actor)> {
     let begin = move || {
         let acceptor = TcpAcceptor::bind((Ipv4Addr::LOCALHOST, 0).into(), &ListenOptions::default())
             .map_err(|error| io::Error::other(error.to_string()))?;
@@ -100,10 +109,11 @@ pub(crate) fn start_proxy(
         let proxy = Proxy::new(origins, connector, protections.proxy(), client, clock, witness.clone())
             .map_err(io::Error::other)?;
         let pool = proxy.pool().clone();
-        tokio::spawn(async move { pool.sweep().await });
+        let swept = pool.clone();
+        tokio::spawn(async move { swept.sweep().await });
         let server = Server::new(proxy, ServerConfig::default(), clock, witness, Drain::default());
         tokio::spawn(async move { server.serve(acceptor).await });
-        Ok(address)
+        Ok(Staged { address, pool })
     };
     start("race-proxy", begin)
 }

@@ -18,6 +18,8 @@ pub(crate) struct Run {
     pub(crate) proxy: witness::Seen,
     /// POSTs that the origin saw a second time.
     pub(crate) posts_twice: u64,
+    /// What the proxy knows of the origin's keep-alive time in the end.
+    pub(crate) learned: Option<String>,
 }
 
 impl Run {
@@ -91,7 +93,7 @@ mod tests {
     fn run(protections: Protections, errors: [u64; 3], forbidden: u64) -> Run {
         let clients = score::Seen { requests: [6000, 2000, 2000], errors, forbidden, ..score::Seen::default() };
         let proxy = witness::Seen { reused: 4321, retried: [("idempotent", 7)].into(), ..witness::Seen::default() };
-        Run { protections, clients, proxy, posts_twice: 0 }
+        Run { protections, clients, proxy, posts_twice: 0, learned: None }
     }
 
     #[test]
