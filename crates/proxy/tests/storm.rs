@@ -68,10 +68,13 @@ async fn serve(mut connection: Accepted, arrivals: Arrivals) {
         let body = content(id, len.parse().unwrap());
         let method = head.request_line().0.to_owned();
         if how == "early" {
-            let early = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let is_early = head.request_framing() != Framing::None;
+            // Who closes without a word loses requests: that race is tried elsewhere.
+            let close = if is_early { "Connection: close\r\n" } else { "" };
+            let early = format!("HTTP/1.1 200 OK\r\n{close}Content-Length: {}\r\n\r\n", body.len());
             *arrivals.lock().unwrap().entry(id.to_owned()).or_default() += 1;
             connection.wire.try_send(early + if method == "HEAD" { "" } else { &body }).await;
-            if head.request_framing() != Framing::None {
+            if is_early {
                 return;
             }
             continue;
@@ -99,11 +102,11 @@ async fn serve(mut connection: Accepted, arrivals: Arrivals) {
                 }
                 response + "0\r\n\r\n"
             }
-            "until-close" => format!("HTTP/1.1 200 OK\r\n\r\n{sent}"),
+            "until-close" => format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{sent}"),
             "then-close" => format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{sent}"),
             "leave" => return,
             "reset" => return connection.wire.reset(),
-            "cut" => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{sent}", length + 1),
+            "cut" => format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{sent}", length + 1),
             "nonsense" => "nonsense".to_owned(),
             "empty" => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
             how => panic!("nobody wrote {how}"),
