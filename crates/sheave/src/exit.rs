@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     Lost,
     /// 4: a worker ended on its own; this is a bug.
     WorkerFailed,
+    /// 5: drained, but strictly, and a connection did not end benignly.
+    Strict,
 }
 
 impl Exit {
@@ -27,6 +29,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Lost => 3,
             Self::WorkerFailed => 4,
+            Self::Strict => 5,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One line for each connection that did not end benignly, and for what keeps connections from coming to be.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use sheave_lifecycle::close::{CloseReason, Severity};
 use sheave_lifecycle::errno::{Errno, IoFault};
 use sheave_lifecycle::limit::Limit;
 use sheave_lifecycle::observe::{Closed, Observer};
+use sheave_lifecycle::policy::{Action, Policy};
 use tracing::{error, warn};
 
 use crate::rate::Rate;
@@ -29,6 +31,7 @@ const TROUBLE_BURST: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct LifecycleLog {
     began: Instant,
+    policy: Policy,
     closed: Mutex<Rate>,
     trouble: Arc<Trouble>,
 }
@@ -40,28 +43,36 @@ struct Trouble {
     connect: Mutex<Rate>,
     refused: Mutex<Rate>,
     held_back: Mutex<Rate>,
+    /// Ends that the policy calls failures.
+    failures: AtomicU64,
 }
 
 impl LifecycleLog {
     /// A log that begins with all its lines to spend.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(policy: Policy) -> Self {
         let rate = |burst| Mutex::new(Rate::new(TROUBLE_PER_SECOND, burst));
         let trouble = Trouble {
             accept: rate(1),
             connect: rate(TROUBLE_BURST),
             refused: rate(TROUBLE_BURST),
             held_back: rate(TROUBLE_BURST),
+            failures: AtomicU64::new(0),
         };
-        Self::sharing(Instant::now(), Arc::new(trouble))
+        Self::sharing(Instant::now(), policy, Arc::new(trouble))
     }
 
     /// The log of another worker of the same process.
     pub(crate) fn of_another_worker(&self) -> Self {
-        Self::sharing(self.began, Arc::clone(&self.trouble))
+        Self::sharing(self.began, self.policy, Arc::clone(&self.trouble))
     }
 
-    fn sharing(began: Instant, trouble: Arc<Trouble>) -> Self {
-        Self { began, closed: Mutex::new(Rate::new(CLOSED_PER_SECOND, CLOSED_BURST)), trouble }
+    /// How many connections of the process ended in a way that the policy calls a failure.
+    pub(crate) fn failures(&self) -> u64 {
+        self.trouble.failures.load(Ordering::Relaxed)
+    }
+
+    fn sharing(began: Instant, policy: Policy, trouble: Arc<Trouble>) -> Self {
+        Self { began, policy, closed: Mutex::new(Rate::new(CLOSED_PER_SECOND, CLOSED_BURST)), trouble }
     }
 
     fn permit(&self, rate: &Mutex<Rate>) -> Option<u64> {
@@ -82,11 +93,20 @@ macro_rules! log_as {
 impl Observer for LifecycleLog {
     fn closed(&self, end: &Closed) {
         let severity = end.reason.severity(end.side, end.phase);
-        // Who is turned away is told of by itself.
-        if severity == Severity::Benign || matches!(end.reason, CloseReason::Refused(_)) {
-            return;
-        }
-        let Some(suppressed) = self.permit(&self.closed) else { return };
+        let suppressed = match self.policy.judge(end.reason, end.side, end.phase) {
+            Action::Count => return,
+            // A test reads every line.
+            Action::Fail => {
+                self.trouble.failures.fetch_add(1, Ordering::Relaxed);
+                0
+            }
+            // Who is turned away is told of by itself.
+            Action::Log if matches!(end.reason, CloseReason::Refused(_)) => return,
+            Action::Log => match self.permit(&self.closed) {
+                Some(suppressed) => suppressed,
+                None => return,
+            },
+        };
         log_as!(
             severity,
             side = end.side.label(),
@@ -194,7 +214,7 @@ mod tests {
         let into = kept.clone();
         let subscriber =
             tracing_subscriber::fmt().without_time().with_target(false).with_writer(move || into.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || act(&LifecycleLog::new()));
+        tracing::subscriber::with_default(subscriber, || act(&LifecycleLog::new(Policy::Production)));
         let bytes = kept.0.lock().expect("lock").clone();
         String::from_utf8(bytes).expect("UTF-8")
     }
@@ -230,6 +250,21 @@ mod tests {
         );
         let text = logged(|log| log.closed(&closed(Side::Downstream, CloseReason::Bug("pump"))));
         assert!(text.contains("ERROR") && text.contains("detail=pump"), "{text}");
+    }
+
+    #[test]
+    fn a_strict_log_writes_and_counts_every_end_that_is_not_benign() {
+        let log = LifecycleLog::new(Policy::Strict);
+        let other = log.of_another_worker();
+        for _ in 0..1000 {
+            log.closed(&closed(Side::Upstream, CloseReason::Truncated));
+            other.closed(&closed(Side::Downstream, CloseReason::PeerClosed));
+        }
+        other.closed(&closed(Side::Downstream, CloseReason::Refused("max-connections-per-client")));
+        assert_eq!((log.failures(), other.failures()), (1001, 1001));
+        let production = LifecycleLog::new(Policy::Production);
+        production.closed(&closed(Side::Upstream, CloseReason::Truncated));
+        assert_eq!(production.failures(), 0);
     }
 
     #[test]

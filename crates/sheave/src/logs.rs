@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sheave_lifecycle::both::Both;
 use sheave_lifecycle::observe::Observer;
+use sheave_lifecycle::policy::Policy;
 use sheave_metrics::shard::Shard;
 use tracing::Level;
 
@@ -68,7 +69,8 @@ impl Logs {
             let what = panic.payload_as_str().unwrap_or("a panic without words");
             tracing::error!(at, what, "this is a bug of sheave's: please report it");
         }));
-        Ok(Self { errors, ends: LifecycleLog::new(), access })
+        let policy = if arguments.strict { Policy::Strict } else { Policy::Production };
+        Ok(Self { errors, ends: LifecycleLog::new(policy), access })
     }
 
     /// Who listens to the connections of a worker.
@@ -80,6 +82,11 @@ impl Logs {
             }
             None => Arc::new(Both(metrics, self.ends.of_another_worker())),
         }
+    }
+
+    /// How many connections ended in a way that the policy calls a failure.
+    pub(crate) fn failures(&self) -> u64 {
+        self.ends.failures()
     }
 
     /// What to call the access log, if there is one.

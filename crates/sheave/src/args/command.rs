@@ -21,6 +21,7 @@ Exit codes:
   2  the arguments are wrong
   3  ended with exchanges cut off: the grace was over, or a second signal forced the end
   4  a worker ended on its own; this is a bug
+  5  drained, but with --strict, and a connection did not end benignly
 
 Signals:
   TERM, INT   drain; a second one, 200 ms later or more, ends at once

@@ -20,6 +20,10 @@ pub(crate) struct Logging {
     #[arg(long, value_enum, default_value_t = Format::Json)]
     pub(crate) access_log_format: Format,
 
+    /// For tests: log every connection that did not end benignly, and exit with code 5 if there was one.
+    #[arg(long)]
+    pub(crate) strict: bool,
+
     /// Print warnings and errors only: no banner, and no report of a drain that lost nothing.
     #[arg(long, short)]
     pub(crate) quiet: bool,

@@ -217,8 +217,12 @@ impl Process {
         end.log();
         let is_last = around.view.stage() != Stage::HandedOver;
         around.admin.finish(is_last).await;
+        let failures = self.logs.failures();
+        if failures > 0 {
+            tracing::error!(failures, "connections ended other than benignly, and --strict forbids it");
+        }
         self.logs.close();
-        Ok(end.exit())
+        Ok(if failures > 0 && end.exit() == Exit::Drained { Exit::Strict } else { end.exit() })
     }
 }
 

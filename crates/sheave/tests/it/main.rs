@@ -12,4 +12,5 @@ mod logs;
 mod proxy;
 mod race;
 mod start;
+mod strict;
 mod support;
