@@ -1,5 +1,6 @@
 //! The real server, client and proxy over the simulated network, with every law held to every run.
 
+mod broken;
 mod caller;
 mod catalogue;
 mod client;
@@ -10,7 +11,9 @@ mod judge;
 mod messages;
 mod origin;
 mod random;
+mod regressions;
 mod replay;
+mod same;
 mod settings;
 mod talk;
 mod worlds;
