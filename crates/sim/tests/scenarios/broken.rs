@@ -120,7 +120,7 @@ async fn ask(net: &SimNet, (request, method): &(Vec<u8>, String)) -> (Vec<u8>, b
 /// The numbers of the laws of messages that a run of `name` breaks, once each. Those of the observer are left out: these
 /// relays have none.
 fn broken_laws(name: &str, faults: &str, flaw: Flaw) -> Vec<u8> {
-    let plan: Plan = format!("broken/{name} {faults}").parse().unwrap();
+    let plan: Plan = format!("broken/{name} {faults}").parse().expect("a plan of the tests below");
     let scenario = catalogue::scenario(name);
     let record = run(&plan, |net| relay(net, scenario.clone(), flaw));
     let mut laws: Vec<u8> = http_laws::check(&record, &scenario, &[]).iter().map(|violation| violation.law).collect();
