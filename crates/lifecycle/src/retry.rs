@@ -45,6 +45,8 @@ pub enum GiveUp {
     BodyGone,
     /// As many attempts were made as are allowed.
     Attempts,
+    /// The origin could not be reached, and there is no other: to ask it again at once would meet the same.
+    NoOther,
     /// Too large a share of requests is being retried already.
     Budget,
     /// The exchange's deadline leaves no time.
@@ -59,6 +61,7 @@ impl GiveUp {
             Self::NoEvidence => "no-evidence",
             Self::BodyGone => "body-gone",
             Self::Attempts => "attempts-exhausted",
+            Self::NoOther => "no-other-origin",
             Self::Budget => "budget-exhausted",
             Self::Deadline => "deadline",
         }

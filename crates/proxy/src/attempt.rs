@@ -50,6 +50,7 @@ impl<C: Connect> Proxy<C> {
         let mut replay = Replay::default();
         let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
         let mut made = 0;
+        let mut last_evidence = None;
         self.with_budget(|budget, _| budget.request_began());
         loop {
             made += 1;
@@ -75,14 +76,17 @@ impl<C: Connect> Proxy<C> {
             match self.judge(exchange, &failure, &replay, &tried, made) {
                 Verdict::Retry(evidence) => {
                     exchange.note_retry(evidence);
+                    last_evidence = Some(evidence);
                     let wait = self.backoff(made);
                     if !failure.is_of_the_origin() && made > 1 && sleep(exchange, wait).await.is_err() {
                         return Err(HandlerError::Client);
                     }
                 }
-                Verdict::Give(_) => {
+                Verdict::Give(why) => {
                     let mut answer = failure.answer();
                     answer.attempts = made;
+                    answer.evidence = last_evidence;
+                    answer.gave_up = Some(why);
                     if exchange.can_answer() {
                         exchange.answer(&answer);
                     } else {
@@ -103,13 +107,13 @@ impl<C: Connect> Proxy<C> {
         tried: &[usize],
         made: u32,
     ) -> Verdict {
-        // To ask the same origin the same again at once would only delay the answer.
-        if failure.is_of_the_origin() && !self.balancer.has_other(tried) {
-            return Verdict::Give(GiveUp::Attempts);
-        }
         // It has waited for as long as anybody waits.
         if failure.is_of_the_queue() {
             return Verdict::Give(GiveUp::Deadline);
+        }
+        // To ask the same origin the same again at once would only delay the answer.
+        if failure.is_of_the_origin() && !self.balancer.has_other(tried) {
+            return Verdict::Give(GiveUp::NoOther);
         }
         let attempt = Attempt {
             progress: if exchange.can_answer() { failure.progress() } else { Progress::Answered },

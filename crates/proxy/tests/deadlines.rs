@@ -253,7 +253,7 @@ fn an_origin_that_is_not_connected_to_in_time() {
         let rig = Rig::start(&[address], setup.clone());
         let mut client = rig.client().await;
         let answer = client.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
-        let cause = "upstream-connect-timeout; request-sent=no; attempts=1";
+        let cause = "upstream-connect-timeout; request-sent=no; attempts=1; gave-up=no-other-origin";
         assert_eq!((answer.status(), answer.field("Sheave-Error")), (504, Some(cause)));
         drop(client);
         rig.finish().await;
@@ -306,13 +306,15 @@ fn an_origin_that_does_not_answer_in_time() {
         setup.client.connection.timeouts.response = SHORT;
         let rig = Rig::start(&[origin.address], setup);
         let mut client = rig.client().await;
-        for (target, sent) in [("/", "maybe"), ("/begins", "yes"), ("/interim", "yes")] {
+        for (target, sent, why) in
+            [("/", "maybe", "no-evidence"), ("/begins", "yes", "response-begun"), ("/interim", "yes", "response-begun")]
+        {
             client.send(format!("POST {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
             let mut answer = client.response().await;
             while answer.status() == 102 {
                 answer = client.response().await;
             }
-            let cause = format!("upstream-response-timeout; request-sent={sent}; attempts=1");
+            let cause = format!("upstream-response-timeout; request-sent={sent}; attempts=1; gave-up={why}");
             assert_eq!((answer.status(), answer.field("Sheave-Error")), (504, Some(&*cause)), "{target}");
             assert!(!answer.says_close());
         }

@@ -167,7 +167,7 @@ fn a_request_is_sent_again_only_on_evidence() {
                 let retried = rig.recorder.log().retried.clone();
                 if others.contains(&method) {
                     let cause = if ends == Ends::Fin { "upstream-closed" } else { "upstream-reset" };
-                    let cause = format!("{cause}; request-sent=maybe; attempts=1");
+                    let cause = format!("{cause}; request-sent=maybe; attempts=1; gave-up=no-evidence");
                     assert_eq!((answer.status(), answer.field("Sheave-Error")), (502, Some(&*cause)), "{method}");
                     assert_eq!((&on[..], &retried[..]), (&[0][..], &[][..]), "{method} reaches the origin once");
                 } else {
@@ -277,7 +277,7 @@ fn a_refusing_origin_is_told_at_once_and_asked_again() {
         let mut client = rig.client().await;
         for request in [GET, POST] {
             let answer = client.ask(request).await;
-            let cause = "upstream-connect-refused; request-sent=no; attempts=1";
+            let cause = "upstream-connect-refused; request-sent=no; attempts=1; gave-up=no-other-origin";
             assert_eq!((answer.status(), answer.field("Sheave-Error")), (502, Some(cause)));
         }
         let origin = nobody.into_friendly();
@@ -322,7 +322,8 @@ fn of_two_origins_the_one_that_is_there_serves() {
         let rig = Rig::start(&both, Setup::default());
         let mut client = rig.client().await;
         let answer = client.ask(POST).await;
-        let cause = "upstream-connect-refused; request-sent=no; attempts=2";
+        let cause =
+            "upstream-connect-refused; request-sent=no; attempts=2; evidence=connect-failed; gave-up=no-other-origin";
         assert_eq!((answer.status(), answer.field("Sheave-Error")), (502, Some(cause)));
         drop(client);
         rig.finish().await;

@@ -87,7 +87,7 @@ fn who_waits_for_too_long_is_told_so() {
         first.send(POST).await;
         origin.until(|origin| (origin.accepted() == 1).then_some(())).await;
         let answer = second.ask(POST).await;
-        let cause = "upstream-queue-timeout; request-sent=no; attempts=1";
+        let cause = "upstream-queue-timeout; request-sent=no; attempts=1; gave-up=deadline";
         assert_eq!((answer.status(), answer.field("Sheave-Error")), (503, Some(cause)));
         assert_eq!(answer.field("Retry-After"), Some("1"));
         may.add_permits(2);

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use sheave_lifecycle::limit::Limit;
-use sheave_lifecycle::retry::Sent;
+use sheave_lifecycle::retry::{Evidence, GiveUp, Sent};
 use sheave_proto::error::ProtocolError;
 use sheave_proto::head::{RequestHead, ResponseHead};
 use sheave_proto::known::Known;
@@ -21,6 +21,10 @@ pub struct Answer {
     pub sent: Option<Sent>,
     /// How many attempts were made upstream, where any were.
     pub attempts: u32,
+    /// The evidence on which the last of several attempts was made.
+    pub evidence: Option<Evidence>,
+    /// Why there was no further attempt.
+    pub gave_up: Option<GiveUp>,
     /// Seconds after which the client may try again.
     pub retry_after: Option<u32>,
 }
@@ -28,7 +32,7 @@ pub struct Answer {
 impl Answer {
     /// An answer that says a status and its cause.
     pub const fn new(status: StatusCode, cause: &'static str) -> Self {
-        Self { status, cause, sent: None, attempts: 0, retry_after: None }
+        Self { status, cause, sent: None, attempts: 0, evidence: None, gave_up: None, retry_after: None }
     }
 
     /// The answer to a request that breaks a rule.
@@ -80,14 +84,7 @@ impl Answer {
         };
         let mut head = ResponseHead::new(self.status);
         let content_type: &[u8] = if is_json { b"application/json" } else { b"text/plain; charset=utf-8" };
-        let mut error = self.cause.to_owned();
-        if let Some(sent) = sent {
-            error.push_str("; request-sent=");
-            error.push_str(sent);
-        }
-        if self.attempts > 0 {
-            error.push_str(&format!("; attempts={}", self.attempts));
-        }
+        let error = self.machine_readable();
         let fields = head.fields_mut();
         // Labels and numbers hold no byte that a field could not; were one to, the answer would go without that field.
         let _ = fields.push(Known::ContentType, content_type);
@@ -97,6 +94,26 @@ impl Answer {
             let _ = fields.push(Known::RetryAfter, seconds.to_string().as_bytes());
         }
         (head, body)
+    }
+}
+
+impl Answer {
+    /// The cause and what is known beside it: `upstream-closed; request-sent=maybe; attempts=1; gave-up=no-evidence`.
+    fn machine_readable(&self) -> String {
+        let mut text = self.cause.to_owned();
+        let attempts = (self.attempts > 0).then(|| self.attempts.to_string());
+        let facts = [
+            ("request-sent", self.sent.map(Sent::label)),
+            ("attempts", attempts.as_deref()),
+            ("evidence", self.evidence.map(Evidence::label)),
+            ("gave-up", self.gave_up.map(GiveUp::label)),
+        ];
+        for (name, value) in facts {
+            if let Some(value) = value {
+                text.extend(["; ", name, "=", value]);
+            }
+        }
+        text
     }
 }
 
