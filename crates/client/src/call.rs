@@ -198,14 +198,17 @@ impl<S: Socket> Call<S> {
             _ if error.is_some() => Err(CallError::Protocol(error.unwrap_or(ProtocolError::UnaskedBytes))),
             Ok(Received::Bytes(Some(value))) => Ok(value),
             Ok(Received::Bytes(None)) => Err(CallError::Closed),
+            // The kernel told it at the write, and tells the rest of it here.
+            Ok(Received::End) if let Some(fault) = self.unanswered_fault() => {
+                self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
+                Err(CallError::Io(fault))
+            }
             Ok(Received::End) => {
                 let machine = self.leg_mut().machine_mut();
                 let batch = machine.receive_end_batch(now);
                 match (batch.error, forward) {
                     (None, Some(forward)) => Ok(forward(batch)),
-                    (Some(_), _) if !machine.has_answered() => {
-                        Err(self.write_fault.map_or(CallError::Closed, CallError::Io))
-                    }
+                    (Some(_), _) if !machine.has_answered() => Err(CallError::Closed),
                     (Some(error), _) => Err(CallError::Protocol(error)),
                     (None, None) => Err(CallError::Closed),
                 }
@@ -215,6 +218,11 @@ impl<S: Socket> Call<S> {
                 Err(CallError::Io(fault))
             }
         })
+    }
+
+    /// Why writing failed, where no byte of a response came either.
+    fn unanswered_fault(&self) -> Option<IoFault> {
+        self.write_fault.filter(|_| !self.leg().machine().has_answered())
     }
 
     /// Says that the origin is not read from for now, because nothing more can be passed on. Its time stands still.
