@@ -21,7 +21,7 @@ pub(crate) struct Listening {
     #[arg(long, value_name = "ADDR")]
     pub(crate) from: Vec<ListenAddress>,
 
-    /// Where to serve /metrics, /healthz, /readyz, /connections and /drain.
+    /// Where to serve /metrics, /healthz, /readyz, /connections, /origins and /drain.
     ///
     /// Not meant for the public. An inherited socket that is named `admin` is served in any case. [default: off; 127.0.0.1:9901 when the demo origin runs behind the proxy]
     #[arg(long, value_name = "ADDR")]

@@ -9,6 +9,7 @@ mod exhaustion;
 mod handover;
 mod limits;
 mod logs;
+mod origins;
 mod proxy;
 mod race;
 mod start;
