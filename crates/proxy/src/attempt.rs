@@ -50,6 +50,7 @@ impl<C: Connect> Proxy<C> {
         let mut replay = Replay::default();
         let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
         let mut made = 0;
+        let mut has_failed_on_one = false;
         let mut last_evidence = None;
         self.with_budget(|budget, _| budget.request_began());
         loop {
@@ -61,7 +62,7 @@ impl<C: Connect> Proxy<C> {
                 None => (Tried::Failed(Failure::Unresolved), None),
                 Some(turn) => {
                     let place = turn.place;
-                    (self.attempt(exchange, body, &turn, made > 1, &mut replay).await, Some(place))
+                    (self.attempt(exchange, body, &turn, has_failed_on_one, &mut replay).await, Some(place))
                 }
             };
             let failure = match end {
@@ -71,6 +72,9 @@ impl<C: Connect> Proxy<C> {
             };
             if failure.is_of_the_origin() {
                 tried.extend(place);
+            } else {
+                // What became of one connection may be about to become of its like: the next attempt is on a fresh one.
+                has_failed_on_one = true;
             }
             exchange.note_sent(failure.progress().sent());
             match self.judge(exchange, &failure, &replay, &tried, made) {

@@ -25,7 +25,9 @@ fn the_operator_sees_what_was_learned_and_who_is_down() {
         list.iter().find(|state| state["address"] == address.to_string()).expect("each is there").clone()
     };
     let up = of(origin.address);
-    assert_eq!((&up["parked"], &up["busy"], &up["waiting"]), (&1.into(), &0.into(), &0.into()), "{up}");
+    // The last response may be here before its connection is parked.
+    let connections = [&up["parked"], &up["busy"]].map(|count| count.as_u64().expect("a number"));
+    assert_eq!((connections.iter().sum::<u64>(), &up["waiting"]), (1, &0.into()), "{up}");
     assert_eq!(up["keep_alive"], "closes at 5.0 s (as it says), reused below 4.0 s");
     let down = of(nobody);
     assert!(down["connect_failures"].as_u64() > Some(0) && down["failure"] == "upstream-connect-refused", "{down}");
