@@ -459,3 +459,85 @@ fn an_origin_that_leaves_in_a_drain() {
         rig.finish().await;
     });
 }
+
+/// Asks on and on, as a well-behaved client does: on one connection until the response says close, or until it is closed
+/// before anything was sent. Every request that was sent is answered.
+async fn ask_well_behaved(rig: &Rig, number: usize, count: usize, reconnects: bool) -> usize {
+    let mut client = rig.client().await;
+    let mut asked = 0;
+    while asked < count {
+        let body = "x".repeat([0, 1, 70_000][(number + asked) % 3]);
+        let request = match asked % 3 {
+            0 => get(&format!("/{number}/{asked}")),
+            _ => format!("POST /{number}/{asked} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+        };
+        let response = client.ask(&request).await;
+        assert_eq!(response.text(), format!("/{number}/{asked}"), "the answer to another request");
+        asked += 1;
+        if response.says_close() {
+            assert_eq!(client.end().await, End::Fin);
+            if !reconnects {
+                break;
+            }
+            client = rig.client().await;
+        }
+    }
+    asked
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+#[test]
+fn nobody_loses_a_request_to_a_drain() {
+    for after in [1, 50, 200] {
+        run(async {
+            let origin = waiting_origin(&Arc::default()).await;
+            let plan = DrainPlan { quiet: Duration::from_millis(200), grace: LONG, ..DrainPlan::default() };
+            let rig = Arc::new(Rig::start(&[origin.address], planned(plan)));
+            let clients: Vec<_> = (0..16)
+                .map(|number| {
+                    let rig = rig.clone();
+                    tokio::spawn(async move { ask_well_behaved(&rig, number, 1000, false).await })
+                })
+                .collect();
+            rig.recorder.until_ended(after).await;
+            rig.drain();
+            let mut asked = 0;
+            for client in clients {
+                asked += client.await.unwrap();
+            }
+            assert!(asked < 16_000, "the drain ended them");
+            let (report, recorder) = Arc::into_inner(rig).unwrap().finish().await;
+            assert_eq!((report.forced, report.lost), (0, 0));
+            let log = recorder.log();
+            assert_eq!(log.ended.len(), asked);
+            assert!(log.ended.iter().all(|ended| ended.status == 200 && ended.error.is_none()));
+        });
+    }
+}
+
+/// More clients than places: whoever waits is served, and nobody who had a place loses a request to that.
+#[test]
+fn nobody_loses_a_request_to_a_bound() {
+    run(async {
+        let origin = waiting_origin(&Arc::default()).await;
+        let mut setup = Setup::default();
+        setup.server.max_connections = 4;
+        let rig = Arc::new(Rig::start(&[origin.address], setup));
+        let clients: Vec<_> = (0..20)
+            .map(|number| {
+                let rig = rig.clone();
+                tokio::spawn(async move { ask_well_behaved(&rig, number, 30, true).await })
+            })
+            .collect();
+        for client in clients {
+            assert_eq!(client.await.unwrap(), 30);
+        }
+        let (_, recorder) = Arc::into_inner(rig).unwrap().finish().await;
+        let log = recorder.log();
+        assert_eq!((log.ended.len(), log.refused.len()), (600, 0));
+        assert!(log.ended.iter().all(|ended| ended.status == 200));
+    });
+}

@@ -154,6 +154,76 @@ fn pipelined_requests_are_answered_in_their_order() {
     });
 }
 
+/// An upload behind a request whose answer is still awaited: part of it is read ahead, and all of it arrives.
+#[test]
+fn a_pipelined_upload_arrives_whole() {
+    run(async {
+        let go = Arc::new(Notify::new());
+        let script = go.clone();
+        let origin = Origin::start(move |mut connection| {
+            let go = script.clone();
+            async move {
+                while let Some(request) = connection.request().await {
+                    match request.target() {
+                        "/1" => go.notified().await,
+                        "/2" => {
+                            let mut pattern = Pattern::new();
+                            pattern.check(&request.body);
+                            assert_eq!(pattern.at, 1_000_000);
+                        }
+                        _ => {}
+                    }
+                    connection.send(ok(request.target())).await;
+                }
+            }
+        })
+        .await;
+        let rig = Rig::usual(origin.address);
+        let Wire { mut reader, writer } = rig.client().await;
+        let mut pattern = Pattern::new();
+        let mut requests = get("/1").into_bytes();
+        requests.extend_from_slice(b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+        (0..100).for_each(|_| requests.extend_from_slice(pattern.next(10_000)));
+        requests.extend_from_slice(get("/3").as_bytes());
+        let asking = async { writer.send_all(&requests).await.unwrap() };
+        let answered = async {
+            until_asked(&origin).await;
+            go.notify_one();
+            for target in ["/1", "/2", "/3"] {
+                let head = reader.head().await.unwrap();
+                let mut body = Vec::new();
+                reader.content(head.response_framing("GET"), |piece| body.extend_from_slice(piece)).await.unwrap();
+                assert_eq!(body, target.as_bytes());
+            }
+        };
+        tokio::join!(asking, answered);
+        drop((reader, writer));
+        rig.finish().await;
+    });
+}
+
+async fn until_asked(origin: &Origin) {
+    origin.until(|origin| (!origin.requests().is_empty()).then_some(())).await;
+}
+
+/// RFC 9112 §9.6: whoever says close sends nothing more, and what comes all the same is not looked at.
+#[test]
+fn nothing_is_read_behind_a_request_that_says_close() {
+    run(async {
+        for close in ["Connection: close", "Connection: x, CLOSE\r\nConnection: keep-alive"] {
+            let origin = Origin::friendly().await;
+            let rig = Rig::usual(origin.address);
+            let mut client = rig.client().await;
+            client.send(format!("GET /1 HTTP/1.1\r\nHost: a\r\n{close}\r\n\r\n{}", get("/2"))).await;
+            assert!(client.response().await.says_close());
+            assert_eq!(client.end().await, End::Fin);
+            assert_eq!(origin.requests().len(), 1);
+            drop(client);
+            rig.finish().await;
+        }
+    });
+}
+
 /// More than a read's worth of pipelined requests, and a FIN behind them.
 #[test]
 fn many_pipelined_requests() {
