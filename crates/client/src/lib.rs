@@ -11,6 +11,7 @@ pub mod origin;
 mod place;
 pub mod pool;
 mod queue;
+mod seat;
 mod shelf;
 mod shelves;
 pub mod stats;

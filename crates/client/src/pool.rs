@@ -21,8 +21,9 @@ use crate::config::ClientConfig;
 use crate::error::PoolError;
 use crate::place::Place;
 use crate::queue::{Grant, Waiting};
+use crate::seat::Seat;
 use crate::shelf::{ClientLeg, Parked};
-use crate::shelves::{Seat, Shelves, end};
+use crate::shelves::{Shelves, end};
 use crate::stats::{AddressState, PoolStats};
 use crate::sweep::Followed;
 

@@ -1,10 +1,9 @@
-//! Who gets which connection: the shelves of all addresses behind one lock, the caps, and the queues.
+//! The shelves of all addresses behind one lock: what is parked, how much there is of each, and what is known of it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sheave_lifecycle::backoff::Admission;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::keep_alive::{Closes, Learned, Reuse, is_worth_parking};
 use sheave_lifecycle::machine::{Intent, Machine};
@@ -18,7 +17,6 @@ use tokio::sync::Notify;
 use crate::by_address::ByAddress;
 use crate::config::ClientConfig;
 use crate::place::Place;
-use crate::queue::{Grant, Waiting};
 use crate::shelf::{ClientLeg, Parked, Shelf};
 use crate::total::Total;
 
@@ -44,24 +42,9 @@ pub(crate) struct State<S: Socket> {
     pub(crate) shelves: ByAddress<Shelf<S>>,
     /// Requests that wait.
     pub(crate) queued: usize,
-    next_number: u64,
-    is_asleep: bool,
+    pub(crate) next_number: u64,
+    pub(crate) is_asleep: bool,
 }
-
-/// What is done for a request that needs a connection and finds none parked.
-pub(crate) enum Seat<S: Socket> {
-    /// Places for connections to be opened: one to each of the addresses that may be tried, at least one.
-    Places(Vec<Place<S>>),
-    /// It waits.
-    Queued(Waiting<S>),
-    /// The queues are full.
-    Full,
-    /// No address may be tried yet, for this reason.
-    Denied(DialError),
-}
-
-/// Connections that were taken off the shelves and are closed when the lock is free again.
-type Evicted<S> = Vec<Parked<S>>;
 
 impl<S: Socket> Shelves<S> {
     pub(crate) fn new(config: ClientConfig, context: Arc<LegContext>) -> Self {
@@ -86,7 +69,7 @@ impl<S: Socket> Shelves<S> {
             && self.config.connection.retires_at(leg.opened()).is_some_and(|at| at <= now)
     }
 
-    fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         self.context.clock.now()
     }
 
@@ -177,169 +160,6 @@ impl<S: Socket> Shelves<S> {
         }
     }
 
-    /// Finds a request places for new connections, or one in the queues.
-    ///
-    /// Where the caps leave no room, the connection that has been parked for longest makes some; who waits already comes
-    /// first.
-    pub(crate) fn seat(self: &Arc<Self>, addresses: &[SocketAddr], reuse: Reuse, now: Time) -> Seat<S> {
-        let mut evicted = None;
-        let mut places = Vec::new();
-        let mut full = Vec::new();
-        let mut denied = None;
-        let mut is_short_of_total = false;
-        let mut state = self.lock();
-        for address in addresses {
-            let shelf = state.shelf(*address, &self.config, now);
-            shelf.used = now;
-            if shelf.backoff.asks(now) == Admission::Denied {
-                denied = denied.or_else(|| shelf.failure.clone());
-                continue;
-            }
-            let has_room = shelf.live < self.config.max_connections.max(1);
-            let is_seated = if !shelf.waiters.is_empty() {
-                false
-            } else if has_room && self.config.total.take() {
-                shelf.live += 1;
-                true
-            } else if places.is_empty() {
-                is_short_of_total |= has_room;
-                evicted = state.make_room(*address, has_room);
-                evicted.is_some()
-            } else {
-                false
-            };
-            if is_seated {
-                let mut place = Place::counted(*address, self.clone());
-                place.is_trial = state.shelf(*address, &self.config, now).backoff.admit(now) == Admission::Trial;
-                places.push(place);
-            } else {
-                full.push(*address);
-            }
-        }
-        let seat = if !places.is_empty() {
-            Seat::Places(places)
-        } else if !full.is_empty() {
-            self.enqueue(&mut state, full, reuse, is_short_of_total)
-        } else {
-            let connect_timeout = self.config.dial.connect_timeout;
-            Seat::Denied(denied.unwrap_or(DialError { attempts: Vec::new(), connect_timeout }))
-        };
-        drop(state);
-        evicted.into_iter().for_each(|parked| end(parked.leg, CloseReason::Evicted));
-        seat
-    }
-
-    fn enqueue(
-        self: &Arc<Self>,
-        state: &mut State<S>,
-        mut addresses: Vec<SocketAddr>,
-        reuse: Reuse,
-        is_short_of_total: bool,
-    ) -> Seat<S> {
-        let State { shelves, .. } = state;
-        let waiters = |address: &SocketAddr| shelves.get(address).map_or(0, |shelf| shelf.waiters.len());
-        addresses.retain(|address| waiters(address) < self.config.max_queue);
-        if addresses.is_empty() {
-            return Seat::Full;
-        }
-        state.next_number += 1;
-        let waiting = Waiting::new(state.next_number, reuse, addresses, self.clone());
-        for address in waiting.addresses() {
-            state.shelf(*address, &self.config, self.now()).waiters.push_back(waiting.waiter().clone());
-        }
-        if is_short_of_total {
-            waiting.waiter().waits_for(&self.config.total);
-        }
-        state.queued += 1;
-        // The sweep sees to those who wait for other pools' connections.
-        if std::mem::take(&mut state.is_asleep) {
-            self.wake.notify_one();
-        }
-        Seat::Queued(waiting)
-    }
-
-    /// Somebody waits no longer.
-    pub(crate) fn leave(&self, waiting: &Waiting<S>) {
-        let mut state = self.lock();
-        state.queued = state.queued.saturating_sub(1);
-        for address in waiting.addresses() {
-            if let Some(shelf) = state.shelves.get_mut(address) {
-                shelf.waiters.retain(|waiter| !Arc::ptr_eq(waiter, waiting.waiter()));
-            }
-        }
-    }
-
-    /// Gives those who wait what there is to give, the first first.
-    pub(crate) fn serve(self: &Arc<Self>) {
-        let mut evicted: Evicted<S> = Vec::new();
-        let mut refused = Vec::new();
-        let mut state = self.lock();
-        if state.queued > 0 {
-            let now = self.now();
-            while let Some(address) = state.first_in_turn(self.config.max_connections.max(1)) {
-                let shelf = state.shelf(address, &self.config, now);
-                let Some(waiter) = shelf.waiters.front().cloned() else { break };
-                let parked = shelf.take_youngest(waiter.reuse, now);
-                if parked.is_none() {
-                    let has_room = shelf.live < self.config.max_connections.max(1);
-                    if has_room && self.config.total.take_waited_for() {
-                        shelf.live += 1;
-                    } else if let Some(oldest) = state.make_room(address, has_room) {
-                        evicted.push(oldest);
-                    } else {
-                        // Whoever gives a place back, in whichever pool, will see that it is waited for.
-                        waiter.waits_for(&self.config.total);
-                        break;
-                    }
-                }
-                state.shelf(address, &self.config, now).waiters.pop_front();
-                let grant = Grant::of(Place::counted(address, self.clone()), parked);
-                refused.extend(waiter.grant(grant).err());
-            }
-        }
-        drop(state);
-        evicted.into_iter().for_each(|parked| end(parked.leg, CloseReason::Evicted));
-        // Whoever left in this very moment passes its turn on.
-        drop(refused);
-    }
-
-    /// The place of a turn is used to open a connection.
-    ///
-    /// # Errors
-    /// No connection may be tried at this moment, for this reason.
-    pub(crate) fn admit(&self, place: &mut Place<S>, now: Time) -> Result<(), DialError> {
-        let mut state = self.lock();
-        let shelf = state.shelf(place.address, &self.config, now);
-        match shelf.backoff.admit(now) {
-            Admission::Free => Ok(()),
-            Admission::Trial => {
-                place.is_trial = true;
-                Ok(())
-            }
-            Admission::Denied => {
-                let connect_timeout = self.config.dial.connect_timeout;
-                Err(shelf.failure.clone().unwrap_or(DialError { attempts: Vec::new(), connect_timeout }))
-            }
-        }
-    }
-
-    /// A place for a connection that nobody asked for yet: only where there is room for it without pushing anybody.
-    pub(crate) fn spare_place(self: &Arc<Self>, address: SocketAddr, now: Time) -> Option<Place<S>> {
-        let mut state = self.lock();
-        let shelf = state.shelf(address, &self.config, now);
-        let has_room = shelf.waiters.is_empty()
-            && shelf.live < self.config.max_connections.max(1)
-            && shelf.parked.len() < self.config.max_idle
-            && shelf.backoff.asks(now) != Admission::Denied
-            && self.config.total.take();
-        has_room.then(|| {
-            shelf.live += 1;
-            let mut place = Place::counted(address, self.clone());
-            place.is_trial = shelf.backoff.admit(now) == Admission::Trial;
-            place
-        })
-    }
-
     /// Attempts that began at `began` have failed. What this machine ran out of is not the address's fault.
     pub(crate) fn note_failures(&self, failed: &[FailedAttempt], began: Time, now: Time) {
         let connect_timeout = self.config.dial.connect_timeout;
@@ -419,7 +239,7 @@ impl<S: Socket> State<S> {
 
     /// Takes the place of a parked connection for one to `address`: of the oldest on its own shelf where that is full, of
     /// the oldest on any where the process is.
-    fn make_room(&mut self, address: SocketAddr, is_process_full: bool) -> Option<Parked<S>> {
+    pub(crate) fn make_room(&mut self, address: SocketAddr, is_process_full: bool) -> Option<Parked<S>> {
         let from = if is_process_full { self.oldest()? } else { address };
         let shelf = self.shelves.get_mut(&from)?;
         let oldest = shelf.parked.pop_front()?;
@@ -437,7 +257,7 @@ impl<S: Socket> State<S> {
     }
 
     /// The address at which the one who has waited for longest can perhaps be served.
-    fn first_in_turn(&mut self, max_connections: usize) -> Option<SocketAddr> {
+    pub(crate) fn first_in_turn(&mut self, max_connections: usize) -> Option<SocketAddr> {
         let mut first = None;
         for (address, shelf) in &mut self.shelves {
             while shelf.waiters.front().is_some_and(|waiter| !waiter.is_waiting()) {

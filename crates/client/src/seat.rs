@@ -1,0 +1,196 @@
+//! Who gets a connection when none is parked: a place for a new one, a place in the queue, or an answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sheave_lifecycle::backoff::Admission;
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::keep_alive::Reuse;
+use sheave_lifecycle::time::Time;
+use sheave_net::dial_error::DialError;
+use sheave_net::socket::Socket;
+
+use crate::place::Place;
+use crate::queue::{Grant, Waiting};
+use crate::shelf::Parked;
+use crate::shelves::{Shelves, State, end};
+
+/// What is done for a request that needs a connection and finds none parked.
+pub(crate) enum Seat<S: Socket> {
+    /// Places for connections to be opened: one to each of the addresses that may be tried, at least one.
+    Places(Vec<Place<S>>),
+    /// It waits.
+    Queued(Waiting<S>),
+    /// The queues are full.
+    Full,
+    /// No address may be tried yet, for this reason.
+    Denied(DialError),
+}
+
+/// Connections that were taken off the shelves and are closed when the lock is free again.
+type Evicted<S> = Vec<Parked<S>>;
+
+impl<S: Socket> Shelves<S> {
+    /// Finds a request places for new connections, or one in the queues.
+    ///
+    /// Where the caps leave no room, the connection that has been parked for longest makes some; who waits already comes
+    /// first.
+    pub(crate) fn seat(self: &Arc<Self>, addresses: &[SocketAddr], reuse: Reuse, now: Time) -> Seat<S> {
+        let mut evicted = None;
+        let mut places = Vec::new();
+        let mut full = Vec::new();
+        let mut denied = None;
+        let mut is_short_of_total = false;
+        let mut state = self.lock();
+        for address in addresses {
+            let shelf = state.shelf(*address, &self.config, now);
+            shelf.used = now;
+            if shelf.backoff.asks(now) == Admission::Denied {
+                denied = denied.or_else(|| shelf.failure.clone());
+                continue;
+            }
+            let has_room = shelf.live < self.config.max_connections.max(1);
+            let is_seated = if !shelf.waiters.is_empty() {
+                false
+            } else if has_room && self.config.total.take() {
+                shelf.live += 1;
+                true
+            } else if places.is_empty() {
+                is_short_of_total |= has_room;
+                evicted = state.make_room(*address, has_room);
+                evicted.is_some()
+            } else {
+                false
+            };
+            if is_seated {
+                let mut place = Place::counted(*address, self.clone());
+                place.is_trial = state.shelf(*address, &self.config, now).backoff.admit(now) == Admission::Trial;
+                places.push(place);
+            } else {
+                full.push(*address);
+            }
+        }
+        let seat = if !places.is_empty() {
+            Seat::Places(places)
+        } else if !full.is_empty() {
+            self.enqueue(&mut state, full, reuse, is_short_of_total)
+        } else {
+            let connect_timeout = self.config.dial.connect_timeout;
+            Seat::Denied(denied.unwrap_or(DialError { attempts: Vec::new(), connect_timeout }))
+        };
+        drop(state);
+        evicted.into_iter().for_each(|parked| end(parked.leg, CloseReason::Evicted));
+        seat
+    }
+
+    fn enqueue(
+        self: &Arc<Self>,
+        state: &mut State<S>,
+        mut addresses: Vec<SocketAddr>,
+        reuse: Reuse,
+        is_short_of_total: bool,
+    ) -> Seat<S> {
+        let State { shelves, .. } = state;
+        let waiters = |address: &SocketAddr| shelves.get(address).map_or(0, |shelf| shelf.waiters.len());
+        addresses.retain(|address| waiters(address) < self.config.max_queue);
+        if addresses.is_empty() {
+            return Seat::Full;
+        }
+        state.next_number += 1;
+        let waiting = Waiting::new(state.next_number, reuse, addresses, self.clone());
+        for address in waiting.addresses() {
+            state.shelf(*address, &self.config, self.now()).waiters.push_back(waiting.waiter().clone());
+        }
+        if is_short_of_total {
+            waiting.waiter().waits_for(&self.config.total);
+        }
+        state.queued += 1;
+        // The sweep sees to those who wait for other pools' connections.
+        if std::mem::take(&mut state.is_asleep) {
+            self.wake.notify_one();
+        }
+        Seat::Queued(waiting)
+    }
+
+    /// Somebody waits no longer.
+    pub(crate) fn leave(&self, waiting: &Waiting<S>) {
+        let mut state = self.lock();
+        state.queued = state.queued.saturating_sub(1);
+        for address in waiting.addresses() {
+            if let Some(shelf) = state.shelves.get_mut(address) {
+                shelf.waiters.retain(|waiter| !Arc::ptr_eq(waiter, waiting.waiter()));
+            }
+        }
+    }
+
+    /// Gives those who wait what there is to give, the first first.
+    pub(crate) fn serve(self: &Arc<Self>) {
+        let mut evicted: Evicted<S> = Vec::new();
+        let mut refused = Vec::new();
+        let mut state = self.lock();
+        if state.queued > 0 {
+            let now = self.now();
+            while let Some(address) = state.first_in_turn(self.config.max_connections.max(1)) {
+                let shelf = state.shelf(address, &self.config, now);
+                let Some(waiter) = shelf.waiters.front().cloned() else { break };
+                let parked = shelf.take_youngest(waiter.reuse, now);
+                if parked.is_none() {
+                    let has_room = shelf.live < self.config.max_connections.max(1);
+                    if has_room && self.config.total.take_waited_for() {
+                        shelf.live += 1;
+                    } else if let Some(oldest) = state.make_room(address, has_room) {
+                        evicted.push(oldest);
+                    } else {
+                        // Whoever gives a place back, in whichever pool, will see that it is waited for.
+                        waiter.waits_for(&self.config.total);
+                        break;
+                    }
+                }
+                state.shelf(address, &self.config, now).waiters.pop_front();
+                let grant = Grant::of(Place::counted(address, self.clone()), parked);
+                refused.extend(waiter.grant(grant).err());
+            }
+        }
+        drop(state);
+        evicted.into_iter().for_each(|parked| end(parked.leg, CloseReason::Evicted));
+        // Whoever left in this very moment passes its turn on.
+        drop(refused);
+    }
+
+    /// The place of a turn is used to open a connection.
+    ///
+    /// # Errors
+    /// No connection may be tried at this moment, for this reason.
+    pub(crate) fn admit(&self, place: &mut Place<S>, now: Time) -> Result<(), DialError> {
+        let mut state = self.lock();
+        let shelf = state.shelf(place.address, &self.config, now);
+        match shelf.backoff.admit(now) {
+            Admission::Free => Ok(()),
+            Admission::Trial => {
+                place.is_trial = true;
+                Ok(())
+            }
+            Admission::Denied => {
+                let connect_timeout = self.config.dial.connect_timeout;
+                Err(shelf.failure.clone().unwrap_or(DialError { attempts: Vec::new(), connect_timeout }))
+            }
+        }
+    }
+
+    /// A place for a connection that nobody asked for yet: only where there is room for it without pushing anybody.
+    pub(crate) fn spare_place(self: &Arc<Self>, address: SocketAddr, now: Time) -> Option<Place<S>> {
+        let mut state = self.lock();
+        let shelf = state.shelf(address, &self.config, now);
+        let has_room = shelf.waiters.is_empty()
+            && shelf.live < self.config.max_connections.max(1)
+            && shelf.parked.len() < self.config.max_idle
+            && shelf.backoff.asks(now) != Admission::Denied
+            && self.config.total.take();
+        has_room.then(|| {
+            shelf.live += 1;
+            let mut place = Place::counted(address, self.clone());
+            place.is_trial = shelf.backoff.admit(now) == Admission::Trial;
+            place
+        })
+    }
+}
