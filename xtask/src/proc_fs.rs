@@ -10,6 +10,8 @@ struct Stat {
     parent: u32,
     /// utime + stime of all threads, ended ones included, in clock ticks.
     ticks: u64,
+    /// The same of children that have ended and were waited for.
+    ended_children_ticks: u64,
 }
 
 impl Stat {
@@ -18,7 +20,11 @@ impl Stat {
         let (_, rest) = text.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-        Some(Self { parent: fields.get(1)?.parse().ok()?, ticks: number(11)? + number(12)? })
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            ticks: number(11)? + number(12)?,
+            ended_children_ticks: number(13)? + number(14)?,
+        })
     }
 
     fn of(pid: u32) -> Option<Self> {
@@ -49,6 +55,11 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(ticks * (1_000_000_000 / per_second)))
 }
 
+/// CPU time in clock ticks that a process, its descendants and those of them that have ended ever used.
+pub(crate) fn ticks_ever(pid: u32) -> u64 {
+    family(pid).into_iter().filter_map(Stat::of).map(|stat| stat.ticks + stat.ended_children_ticks).sum()
+}
+
 /// The most memory that the process ever held at once (`VmHWM`), in bytes.
 pub(crate) fn peak_memory_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
@@ -67,9 +78,9 @@ mod tests {
 
     #[test]
     fn stat_with_a_strange_name() {
-        let text = "42 (a) b (c) S 7 42 42 0 -1 4194560 1 0 0 0 30 12 0 0 20 0 1 0 5 6 7";
+        let text = "42 (a) b (c) S 7 42 42 0 -1 4194560 1 0 0 0 30 12 3 4 20 0 1 0 5 6 7";
         let stat = Stat::parse(text).unwrap();
-        assert_eq!((stat.parent, stat.ticks), (7, 42));
+        assert_eq!((stat.parent, stat.ticks, stat.ended_children_ticks), (7, 42, 7));
         assert!(Stat::parse("42 (a").is_none());
     }
 

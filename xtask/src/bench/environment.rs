@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -116,42 +115,15 @@ impl Facts {
             ("rustc", peers::version_of(Path::new("rustc"), "-V")),
             ("kernel", read("/proc/sys/kernel/osrelease")),
             ("processor", format!("{}, {cores} cores", cpu.unwrap_or("of an unknown make"))),
-            ("busy before the run", format!("{:.0} % of all cores", busy_share()? * 100.0)),
             ("network", network),
             ("congestion control", read("/proc/sys/net/ipv4/tcp_congestion_control")),
         ]))
     }
 }
 
-/// How much of all cores others use, over half a second in which we do nothing: noise that medians only hide.
-fn busy_share() -> Result<f64> {
-    let ticks = || {
-        let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
-        ticks_in(&stat).context("/proc/stat has no line `cpu`")
-    };
-    let (busy_before, all_before) = ticks()?;
-    std::thread::sleep(Duration::from_millis(500));
-    let (busy, all) = ticks()?;
-    Ok((busy - busy_before) as f64 / (all - all_before).max(1) as f64)
-}
-
-/// Busy and all ticks of all cores: idle and iowait are the fourth and fifth number, guests' time is in the first two.
-fn ticks_in(stat: &str) -> Option<(u64, u64)> {
-    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
-    let ticks: Vec<u64> = line.split_whitespace().take(8).filter_map(|number| number.parse().ok()).collect();
-    let all: u64 = ticks.iter().sum();
-    Some((all - ticks.get(3)? - ticks.get(4)?, all))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn busy_and_all_ticks() {
-        assert_eq!(ticks_in("cpu  5 1 4 80 10 0 0 0 3 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"), Some((10, 100)));
-        assert_eq!(ticks_in("intr 1"), None);
-    }
 
     #[test]
     fn core_lists() {

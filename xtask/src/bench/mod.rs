@@ -3,6 +3,7 @@
 mod contenders;
 mod environment;
 mod measure;
+mod neighbours;
 mod report;
 mod run;
 mod scenario;

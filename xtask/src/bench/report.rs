@@ -113,6 +113,10 @@ impl Report {
         self.scenarios.push(measured);
     }
 
+    pub(super) fn add_fact(&mut self, name: &'static str, value: String) {
+        self.facts.0.push((name, value));
+    }
+
     /// What takes part, as a list.
     pub(super) fn facts(&self) -> String {
         self.facts.0.iter().fold(String::new(), |mut text, (name, value)| {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::contenders::Field;
 use super::environment::{self, Cores, Facts};
 use super::measure;
+use super::neighbours::Neighbours;
 use super::report::{Measured, Report};
 use super::scenario::{SCENARIOS, Scenario};
 use crate::{tools, workspace};
@@ -57,9 +58,15 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 
     let mut report = Report::new(Facts::gather(&sheave)?, options.rounds, options.time);
     print!("{}", report.facts());
+    let neighbours = Neighbours::now()?;
     let field = Field::start(&sheave, &cores, &folder)?;
     for scenario in scenarios {
         report.add(measure_all(scenario, &field, &cores, options)?);
+    }
+    let share = neighbours.share_since()? * 100.0;
+    report.add_fact("others, meanwhile", format!("{share:.0} % of all cores"));
+    if share > 10.0 {
+        println!("\nThis machine was not ours alone: others used {share:.0} % of it. Measure again when it is quiet.");
     }
     let text = report.markdown();
     println!("\n{text}");
