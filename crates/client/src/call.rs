@@ -23,8 +23,8 @@ use sheave_proto::keep_alive::KeepAlive;
 use sheave_proto::state::{RequestState, ResponseState};
 
 use crate::error::CallError;
+use crate::parked::{ClientLeg, Parked};
 use crate::place::Place;
-use crate::shelf::{ClientLeg, Parked};
 
 /// One exchange with an origin. When it ended well its connection goes back to the pool by itself; dropped before, the
 /// connection is closed, so that no byte of this exchange reaches the next.

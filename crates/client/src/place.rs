@@ -7,7 +7,7 @@ use sheave_lifecycle::time::Time;
 use sheave_net::socket::Socket;
 use sheave_proto::keep_alive::KeepAlive;
 
-use crate::shelf::ClientLeg;
+use crate::parked::ClientLeg;
 use crate::shelves::Shelves;
 
 /// A place under the caps of its address and of the process.

@@ -12,18 +12,18 @@ use sheave_net::clock::Clock;
 use sheave_net::dial::{Connect, dial};
 use sheave_net::leg::{Ends, Leg, LegContext};
 use sheave_net::resolve::Resolved;
-use sheave_net::socket::{Liveness, Socket};
+use sheave_net::socket::Socket;
 use sheave_proto::config::ConnectionConfig;
 use sheave_proto::connection::Connection;
 
 use crate::call::Call;
 use crate::config::ClientConfig;
 use crate::error::PoolError;
+use crate::parked::{ClientLeg, Parked, end, found_dead};
 use crate::place::Place;
-use crate::queue::{Grant, Waiting};
+use crate::queue::Waiting;
 use crate::seat::Seat;
-use crate::shelf::{ClientLeg, Parked};
-use crate::shelves::{Shelves, end};
+use crate::shelves::Shelves;
 use crate::stats::{AddressState, PoolStats};
 use crate::sweep::Followed;
 
@@ -70,7 +70,8 @@ impl<C: Connect> Pool<C> {
     pub fn checkout(&self, address: SocketAddr, now: Time, reuse: Reuse) -> Option<Call<C::Socket>> {
         let mut closes = None;
         let call = loop {
-            let Some((parked, place)) = self.shelves.take(address, reuse, now) else { break None };
+            let Some(parked) = self.shelves.take(address, reuse, now) else { break None };
+            let place = Place::counted(address, self.shelves.clone());
             match self.examined(parked, place, now) {
                 Ok(call) => break Some(call),
                 Err((alive_at, parked_since)) => {
@@ -153,7 +154,7 @@ impl<C: Connect> Pool<C> {
 
     async fn wait(&self, mut waiting: Waiting<C::Socket>) -> Result<Call<C::Socket>, PoolError> {
         let turn = tokio::time::timeout(self.shelves.config.queue_timeout, waiting.turn()).await;
-        let Ok(Some((Some(mut place), parked))) = turn.map(|turn| turn.map(Grant::take)) else {
+        let Ok(Some((mut place, parked))) = turn else {
             return Err(PoolError::QueueTimedOut);
         };
         drop(waiting);
@@ -247,15 +248,5 @@ impl<C: Connect> Pool<C> {
             end(parked.leg, CloseReason::Drained);
             self.shelves.total().give_back();
         }
-    }
-}
-
-/// What the kernel knows against a parked connection, if it knows something.
-pub(crate) fn found_dead<S: Socket>(leg: &ClientLeg<S>) -> Option<CloseReason> {
-    match leg.socket().probe() {
-        Liveness::Alive => None,
-        Liveness::Closed => Some(CloseReason::PeerClosed),
-        Liveness::Failed(fault) => Some(CloseReason::from_fault(fault)),
-        Liveness::Unasked => Some(CloseReason::UnaskedBytes),
     }
 }

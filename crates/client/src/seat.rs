@@ -10,10 +10,11 @@ use sheave_lifecycle::time::Time;
 use sheave_net::dial_error::DialError;
 use sheave_net::socket::Socket;
 
+use crate::parked::end;
 use crate::place::Place;
-use crate::queue::{Grant, Waiting};
-use crate::shelf::Parked;
-use crate::shelves::{Shelves, State, end};
+use crate::queue::Waiting;
+use crate::shelves::Shelves;
+use crate::state::State;
 
 /// What is done for a request that needs a connection and finds none parked.
 pub(crate) enum Seat<S: Socket> {
@@ -26,9 +27,6 @@ pub(crate) enum Seat<S: Socket> {
     /// No address may be tried yet, for this reason.
     Denied(DialError),
 }
-
-/// Connections that were taken off the shelves and are closed when the lock is free again.
-type Evicted<S> = Vec<Parked<S>>;
 
 impl<S: Socket> Shelves<S> {
     /// Finds a request places for new connections, or one in the queues.
@@ -110,51 +108,6 @@ impl<S: Socket> Shelves<S> {
             self.wake.notify_one();
         }
         Seat::Queued(waiting)
-    }
-
-    /// Somebody waits no longer.
-    pub(crate) fn leave(&self, waiting: &Waiting<S>) {
-        let mut state = self.lock();
-        state.queued = state.queued.saturating_sub(1);
-        for address in waiting.addresses() {
-            if let Some(shelf) = state.shelves.get_mut(address) {
-                shelf.waiters.retain(|waiter| !Arc::ptr_eq(waiter, waiting.waiter()));
-            }
-        }
-    }
-
-    /// Gives those who wait what there is to give, the first first.
-    pub(crate) fn serve(self: &Arc<Self>) {
-        let mut evicted: Evicted<S> = Vec::new();
-        let mut refused = Vec::new();
-        let mut state = self.lock();
-        if state.queued > 0 {
-            let now = self.now();
-            while let Some(address) = state.first_in_turn(self.config.max_connections.max(1)) {
-                let shelf = state.shelf(address, &self.config, now);
-                let Some(waiter) = shelf.waiters.front().cloned() else { break };
-                let parked = shelf.take_youngest(waiter.reuse, now);
-                if parked.is_none() {
-                    let has_room = shelf.live < self.config.max_connections.max(1);
-                    if has_room && self.config.total.take_waited_for() {
-                        shelf.live += 1;
-                    } else if let Some(oldest) = state.make_room(address, has_room) {
-                        evicted.push(oldest);
-                    } else {
-                        // Whoever gives a place back, in whichever pool, will see that it is waited for.
-                        waiter.waits_for(&self.config.total);
-                        break;
-                    }
-                }
-                state.shelf(address, &self.config, now).waiters.pop_front();
-                let grant = Grant::of(Place::counted(address, self.clone()), parked);
-                refused.extend(waiter.grant(grant).err());
-            }
-        }
-        drop(state);
-        evicted.into_iter().for_each(|parked| end(parked.leg, CloseReason::Evicted));
-        // Whoever left in this very moment passes its turn on.
-        drop(refused);
     }
 
     /// The place of a turn is used to open a connection.

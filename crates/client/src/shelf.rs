@@ -8,26 +8,11 @@ use sheave_lifecycle::backoff::Backoff;
 use sheave_lifecycle::keep_alive::{Learned, Reuse};
 use sheave_lifecycle::time::Time;
 use sheave_net::dial_error::DialError;
-use sheave_net::leg::Leg;
 use sheave_net::socket::Socket;
-use sheave_proto::connection::Connection;
-use sheave_proto::role::Client;
 
 use crate::config::ClientConfig;
-use crate::queue::Waiter;
-
-/// In a box of its own, so that it moves between shelf and call as a pointer.
-pub(crate) type ClientLeg<S> = Box<Leg<Connection<Client>, S>>;
-
-/// A connection that waits for its next exchange.
-pub(crate) struct Parked<S: Socket> {
-    pub(crate) leg: ClientLeg<S>,
-    pub(crate) since: Time,
-    /// When it was last known to be alive.
-    pub(crate) alive_at: Time,
-    /// How many more requests the origin takes on it, as far as it said.
-    pub(crate) left: Option<u64>,
-}
+use crate::parked::Parked;
+use crate::waiter::Waiter;
 
 /// One address.
 pub(crate) struct Shelf<S: Socket> {

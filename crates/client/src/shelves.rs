@@ -1,4 +1,4 @@
-//! The shelves of all addresses behind one lock: what is parked, how much there is of each, and what is known of it.
+//! The shelves of all addresses behind one lock: what comes back is kept, given to whoever waits, or closed.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::keep_alive::{Closes, Learned, Reuse, is_worth_parking};
-use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::time::Time;
 use sheave_net::dial_error::{AttemptEnd, DialError, FailedAttempt};
 use sheave_net::leg::LegContext;
@@ -14,17 +13,11 @@ use sheave_net::socket::Socket;
 use sheave_proto::keep_alive::KeepAlive;
 use tokio::sync::Notify;
 
-use crate::by_address::ByAddress;
 use crate::config::ClientConfig;
-use crate::place::Place;
-use crate::shelf::{ClientLeg, Parked, Shelf};
+use crate::parked::{ClientLeg, Parked, end};
+use crate::state::State;
 use crate::total::Total;
-
-/// How long what was learned of an address outlives its last use.
-const REMEMBERED_FOR: Duration = Duration::from_mins(10);
-
-/// Of how many addresses more than those in use something is remembered.
-const MAX_REMEMBERED: usize = 4096;
+use crate::waiter::{Grant, Waiter};
 
 /// What calls come back to.
 pub(crate) struct Shelves<S: Socket> {
@@ -37,20 +30,10 @@ pub(crate) struct Shelves<S: Socket> {
     pub(crate) wake: Notify,
 }
 
-/// What the lock guards.
-pub(crate) struct State<S: Socket> {
-    pub(crate) shelves: ByAddress<Shelf<S>>,
-    /// Requests that wait.
-    pub(crate) queued: usize,
-    pub(crate) next_number: u64,
-    pub(crate) is_asleep: bool,
-}
-
 impl<S: Socket> Shelves<S> {
     pub(crate) fn new(config: ClientConfig, context: Arc<LegContext>) -> Self {
-        let state = State { shelves: ByAddress::default(), queued: 0, next_number: 0, is_asleep: false };
         let old_from = config.connection.max_age.map_or(Duration::MAX, |max_age| max_age / 10 * 9);
-        Self { state: Mutex::new(state), config, context, old_from, wake: Notify::new() }
+        Self { state: Mutex::new(State::new()), config, context, old_from, wake: Notify::new() }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<S>> {
@@ -73,27 +56,21 @@ impl<S: Socket> Shelves<S> {
         self.context.clock.now()
     }
 
-    /// The youngest parked connection to `address` that is young enough, unless somebody waits for it.
-    pub(crate) fn take(
-        self: &Arc<Self>,
-        address: SocketAddr,
-        reuse: Reuse,
-        now: Time,
-    ) -> Option<(Parked<S>, Place<S>)> {
+    /// The youngest parked connection to `address` that is young enough, unless somebody waits for it. Its place stays
+    /// counted.
+    pub(crate) fn take(&self, address: SocketAddr, reuse: Reuse, now: Time) -> Option<Parked<S>> {
         let mut state = self.lock();
         let shelf = state.shelves.get_mut(&address)?;
         // On a runtime of several threads it may have been put there for them in this moment.
         if !shelf.waiters.is_empty() {
             return None;
         }
-        let parked = shelf.take_youngest(reuse, now)?;
-        drop(state);
-        Some((parked, Place::counted(address, self.clone())))
+        shelf.take_youngest(reuse, now)
     }
 
     /// Keeps an idle connection whose place is counted, gives it to whoever waits, or closes it.
     pub(crate) fn park(
-        self: &Arc<Self>,
+        &self,
         address: SocketAddr,
         mut leg: ClientLeg<S>,
         told: KeepAlive,
@@ -144,7 +121,7 @@ impl<S: Socket> Shelves<S> {
     }
 
     /// A connection to `address` is no more, or never came to be: its place is the next one's.
-    pub(crate) fn release(self: &Arc<Self>, address: SocketAddr, was_trial: bool) {
+    pub(crate) fn release(&self, address: SocketAddr, was_trial: bool) {
         let mut state = self.lock();
         if let Some(shelf) = state.shelves.get_mut(&address) {
             shelf.live = shelf.live.saturating_sub(1);
@@ -157,6 +134,59 @@ impl<S: Socket> Shelves<S> {
         self.config.total.give_back();
         if is_waited_for {
             self.serve();
+        }
+    }
+
+    /// Gives those who wait what there is to give, the first first.
+    pub(crate) fn serve(&self) {
+        let mut evicted: Vec<Parked<S>> = Vec::new();
+        let mut refused = Vec::new();
+        let mut state = self.lock();
+        if state.queued > 0 {
+            let now = self.now();
+            while let Some(address) = state.first_in_turn(self.config.max_connections.max(1)) {
+                let shelf = state.shelf(address, &self.config, now);
+                let Some(waiter) = shelf.waiters.front().cloned() else { break };
+                let parked = shelf.take_youngest(waiter.reuse, now);
+                if parked.is_none() {
+                    let has_room = shelf.live < self.config.max_connections.max(1);
+                    if has_room && self.config.total.take_waited_for() {
+                        shelf.live += 1;
+                    } else if let Some(oldest) = state.make_room(address, has_room) {
+                        evicted.push(oldest);
+                    } else {
+                        // Whoever gives a place back, in whichever pool, will see that it is waited for.
+                        waiter.waits_for(&self.config.total);
+                        break;
+                    }
+                }
+                state.shelf(address, &self.config, now).waiters.pop_front();
+                let grant = Grant { address, parked };
+                refused.extend(waiter.grant(grant).err());
+            }
+        }
+        drop(state);
+        evicted.into_iter().for_each(|parked| end(parked.leg, CloseReason::Evicted));
+        // Whoever left in this very moment passes its turn on.
+        refused.into_iter().for_each(|grant| self.pass_on(grant));
+    }
+
+    /// A turn that nobody uses is the next one's.
+    pub(crate) fn pass_on(&self, grant: Grant<S>) {
+        match grant.parked {
+            Some(parked) => self.park(grant.address, parked.leg, KeepAlive::default(), parked.left, parked.since),
+            None => self.release(grant.address, false),
+        }
+    }
+
+    /// Somebody waits no longer.
+    pub(crate) fn leave(&self, waiter: &Arc<Waiter<S>>, addresses: &[SocketAddr]) {
+        let mut state = self.lock();
+        state.queued = state.queued.saturating_sub(1);
+        for address in addresses {
+            if let Some(shelf) = state.shelves.get_mut(address) {
+                shelf.waiters.retain(|other| !Arc::ptr_eq(other, waiter));
+            }
         }
     }
 
@@ -216,69 +246,6 @@ impl<S: Socket> Shelves<S> {
         }
         all
     }
-}
-
-impl<S: Socket> State<S> {
-    /// The shelf of an address. A new one pushes out what is known of the address that was unused for longest, where
-    /// there are too many.
-    pub(crate) fn shelf(&mut self, address: SocketAddr, config: &ClientConfig, now: Time) -> &mut Shelf<S> {
-        if self.shelves.len() >= MAX_REMEMBERED && !self.shelves.contains_key(&address) {
-            let bare = self.shelves.iter().filter(|(_, shelf)| shelf.is_bare());
-            if let Some(oldest) = bare.min_by_key(|(_, shelf)| shelf.used).map(|(address, _)| *address) {
-                self.shelves.remove(&oldest);
-            }
-        }
-        self.shelves.entry(address).or_insert_with(|| Shelf::new(config, now))
-    }
-
-    /// Forgets addresses that are gone, or were not used for long.
-    pub(crate) fn forget(&mut self, now: Time) {
-        let is_kept = |shelf: &Shelf<S>| !shelf.is_gone && now.since(shelf.used) < REMEMBERED_FOR;
-        self.shelves.retain(|_, shelf| !shelf.is_bare() || is_kept(shelf));
-    }
-
-    /// Takes the place of a parked connection for one to `address`: of the oldest on its own shelf where that is full, of
-    /// the oldest on any where the process is.
-    pub(crate) fn make_room(&mut self, address: SocketAddr, is_process_full: bool) -> Option<Parked<S>> {
-        let from = if is_process_full { self.oldest()? } else { address };
-        let shelf = self.shelves.get_mut(&from)?;
-        let oldest = shelf.parked.pop_front()?;
-        shelf.live = shelf.live.saturating_sub(1);
-        if let Some(shelf) = self.shelves.get_mut(&address) {
-            shelf.live += 1;
-        }
-        Some(oldest)
-    }
-
-    /// Where the connection stands that has been parked for longest.
-    pub(crate) fn oldest(&self) -> Option<SocketAddr> {
-        let parked = self.shelves.iter().filter_map(|(address, shelf)| Some((shelf.parked.front()?.since, *address)));
-        parked.min().map(|(_, address)| address)
-    }
-
-    /// The address at which the one who has waited for longest can perhaps be served.
-    pub(crate) fn first_in_turn(&mut self, max_connections: usize) -> Option<SocketAddr> {
-        let mut first = None;
-        for (address, shelf) in &mut self.shelves {
-            while shelf.waiters.front().is_some_and(|waiter| !waiter.is_waiting()) {
-                shelf.waiters.pop_front();
-            }
-            if let Some(waiter) = shelf.waiters.front()
-                && (shelf.live < max_connections || !shelf.parked.is_empty())
-                && first.is_none_or(|(number, _)| waiter.number < number)
-            {
-                first = Some((waiter.number, *address));
-            }
-        }
-        first.map(|(_, address)| address)
-    }
-}
-
-/// Closes a connection on which nothing is owed.
-#[expect(clippy::boxed_local, reason = "whoever ends it has it in its box")]
-pub(crate) fn end<S: Socket>(mut leg: ClientLeg<S>, reason: CloseReason) {
-    leg.machine_mut().end(Intent::Close(reason));
-    leg.close_now();
 }
 
 impl<S: Socket> Drop for Shelves<S> {

@@ -16,9 +16,9 @@ use sheave_net::resolve::Resolved;
 use sheave_net::socket::Socket;
 use sheave_proto::keep_alive::KeepAlive;
 
-use crate::pool::{Pool, found_dead};
-use crate::shelf::Parked;
-use crate::shelves::{Shelves, end};
+use crate::parked::{Parked, end, found_dead};
+use crate::pool::Pool;
+use crate::shelves::Shelves;
 
 /// From the end of one sweep to the beginning of the next: with the timer's coarseness, a closed connection stays in
 /// CLOSE_WAIT for a tenth of a second at most.
