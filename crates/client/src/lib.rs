@@ -7,6 +7,7 @@ mod by_address;
 pub mod call;
 pub mod config;
 pub mod error;
+mod followed;
 pub mod origin;
 mod parked;
 mod place;

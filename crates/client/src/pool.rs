@@ -19,13 +19,13 @@ use sheave_proto::connection::Connection;
 use crate::call::Call;
 use crate::config::ClientConfig;
 use crate::error::PoolError;
+use crate::followed::Followed;
 use crate::parked::{ClientLeg, Parked, end, found_dead};
 use crate::place::Place;
 use crate::queue::Waiting;
 use crate::seat::Seat;
 use crate::shelves::Shelves;
 use crate::stats::{AddressState, PoolStats};
-use crate::sweep::Followed;
 
 /// Connections to origins. One per worker: its lock is never contended there, and it is correct where it is.
 ///

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use sheave_lifecycle::close::CloseReason;
@@ -12,10 +12,10 @@ use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::keep_alive::{Closes, Reuse};
 use sheave_lifecycle::time::Time;
 use sheave_net::dial::Connect;
-use sheave_net::resolve::Resolved;
 use sheave_net::socket::Socket;
 use sheave_proto::keep_alive::KeepAlive;
 
+use crate::followed::Followed;
 use crate::parked::{Parked, end, found_dead};
 use crate::pool::Pool;
 use crate::shelves::Shelves;
@@ -26,26 +26,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(90);
 
 /// Connections that are looked at before requests get their turn: some 30 µs.
 const LOOKED_AT_ONCE: usize = 64;
-
-/// An origin whose addresses are followed.
-pub(crate) struct Followed {
-    origin: Resolved,
-    version: u64,
-    addresses: Arc<[SocketAddr]>,
-}
-
-impl Followed {
-    pub(crate) fn new(origin: Resolved) -> Self {
-        Self { version: origin.version(), addresses: origin.addresses(), origin }
-    }
-
-    fn refresh(&mut self) {
-        let version = self.origin.version();
-        if self.version != version {
-            *self = Self { version, addresses: self.origin.addresses(), origin: self.origin.clone() };
-        }
-    }
-}
 
 /// A connection that is being opened before anybody asks for it.
 struct Opening<'p> {
@@ -117,7 +97,7 @@ impl<C: Connect> Pool<C> {
     fn known(&self) -> HashSet<SocketAddr> {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed.iter_mut().for_each(Followed::refresh);
-        followed.iter().flat_map(|origin| origin.addresses.iter().copied()).collect()
+        followed.iter().flat_map(|origin| origin.addresses().iter().copied()).collect()
     }
 
     /// Looks at all parked connections to one address.
