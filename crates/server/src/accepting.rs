@@ -17,7 +17,7 @@ use sheave_net::listen::{Accepted, Listener};
 use sheave_net::reserve::Reserve;
 
 use crate::admission::ClientPlace;
-use crate::server::Server;
+use crate::shared::Shared;
 
 /// How many connections are accepted before the tasks of those accepted get their turn.
 const ACCEPT_BURST: usize = 64;
@@ -72,7 +72,7 @@ impl Accepting {
     /// The next connection; `None` once the drain has closed the listener's door and its backlog is empty.
     pub(crate) async fn next<H, L: Listener>(
         &mut self,
-        server: &Server<H>,
+        shared: &Shared<H>,
         listener: &mut L,
         watch: &mut DrainWatch,
     ) -> Option<Admitted<L::Socket>> {
@@ -80,8 +80,8 @@ impl Accepting {
             self.burst = 0;
             tokio::task::yield_now().await;
         }
-        let clock = server.context().clock;
-        let observer = &*server.context().observer;
+        let clock = shared.context.clock;
+        let observer = &*shared.context.observer;
         loop {
             let event = poll_fn(|cx| {
                 let now = clock.now();
@@ -110,7 +110,7 @@ impl Accepting {
                 Ok(Some(accepted)) => {
                     self.backoff.accepted();
                     self.burst += 1;
-                    if let Some(admitted) = self.admit(server, accepted, watch, false).await {
+                    if let Some(admitted) = self.admit(shared, accepted, watch, false).await {
                         return Some(admitted);
                     }
                 }
@@ -119,7 +119,7 @@ impl Accepting {
                     observer.accept_failed(fault);
                     if is_out_of_descriptors(fault.errno) && !self.leaves_backlog(watch) {
                         if let Some(accepted) = self.accept_on_reserve(listener) {
-                            if let Some(admitted) = self.admit(server, accepted, watch, true).await {
+                            if let Some(admitted) = self.admit(shared, accepted, watch, true).await {
                                 return Some(admitted);
                             }
                             continue;
@@ -193,20 +193,20 @@ impl Accepting {
     /// Lets a connection in, at once or when there is room, or turns it away; `None` when it was closed at once.
     async fn admit<H, S>(
         &mut self,
-        server: &Server<H>,
+        shared: &Shared<H>,
         accepted: Accepted<S>,
         watch: &mut DrainWatch,
         is_on_reserve: bool,
     ) -> Option<Admitted<S>> {
-        let policy = server.config().over_limit;
-        let client = match server.admission().connection_of(accepted.peer.map(|peer| peer.ip())) {
+        let policy = shared.config.over_limit;
+        let client = match shared.admission.connection_of(accepted.peer.map(|peer| peer.ip())) {
             Ok(place) => place,
-            Err(limit) => return turn_away(server, accepted, limit, policy.decide(limit)),
+            Err(limit) => return turn_away(shared, accepted, limit, policy.decide(limit)),
         };
-        if let Some((limit, _)) = self.over(server, watch, is_on_reserve) {
+        if let Some((limit, _)) = self.over(shared, watch, is_on_reserve) {
             match policy.decide(limit) {
-                Overflow::Wait => self.wait_for_room(server, watch, limit, is_on_reserve).await,
-                overflow => return turn_away(server, accepted, limit, overflow),
+                Overflow::Wait => self.wait_for_room(shared, watch, limit, is_on_reserve).await,
+                overflow => return turn_away(shared, accepted, limit, overflow),
             }
         } else {
             self.reserve.take_back();
@@ -219,21 +219,21 @@ impl Accepting {
     /// who was accepted by the kernel is served.
     fn over<H>(
         &mut self,
-        server: &Server<H>,
+        shared: &Shared<H>,
         watch: &DrainWatch,
         is_on_reserve: bool,
     ) -> Option<(Limit, Option<Time>)> {
         if watch.drain().is_draining() {
             return None;
         }
-        if server.live() >= server.config().max_connections.max(1) {
+        if shared.live.count() >= shared.config.max_connections.max(1) {
             return Some((Limit::Connections, None));
         }
         if is_on_reserve && !self.reserve.take_back() {
             return Some((Limit::Descriptors, None));
         }
         // Last, as it takes a token where there is one.
-        let pace = server.admission().new_connection(server.context().clock.now());
+        let pace = shared.admission.new_connection(shared.context.clock.now());
         pace.err().map(|at| (Limit::AcceptRate, Some(at)))
     }
 
@@ -241,20 +241,20 @@ impl Accepting {
     /// somebody waits: connections that end their exchange say `close`, and the idle longest give way.
     async fn wait_for_room<H>(
         &mut self,
-        server: &Server<H>,
+        shared: &Shared<H>,
         watch: &mut DrainWatch,
         mut limit: Limit,
         is_on_reserve: bool,
     ) {
-        let clock = server.context().clock;
-        server.context().observer.held_back(limit.label());
+        let clock = shared.context.clock;
+        shared.context.observer.held_back(limit.label());
         let drain = watch.drain().clone();
         loop {
-            let mut ended = pin!(server.ended());
-            let Some((over, at)) = self.over(server, watch, is_on_reserve) else { break };
+            let mut ended = pin!(shared.live.ended());
+            let Some((over, at)) = self.over(shared, watch, is_on_reserve) else { break };
             if over != limit {
                 limit = over;
-                server.context().observer.held_back(limit.label());
+                shared.context.observer.held_back(limit.label());
             }
             // More room does not make the clock run faster.
             let until = at.unwrap_or_else(|| self.rounds.go_on(&drain, clock.now()));
@@ -315,11 +315,11 @@ impl Rounds {
 }
 
 /// Tells that a connection is turned away; gives it back if it is to be told as well.
-fn turn_away<H, S>(server: &Server<H>, accepted: Accepted<S>, limit: Limit, overflow: Overflow) -> Option<Admitted<S>> {
-    server.context().observer.refused(limit.label());
+fn turn_away<H, S>(shared: &Shared<H>, accepted: Accepted<S>, limit: Limit, overflow: Overflow) -> Option<Admitted<S>> {
+    shared.context.observer.refused(limit.label());
     // Its place is for those who are served.
     let client = ClientPlace::none();
-    let is_answered = overflow == Overflow::Answer && server.turned_away() < MAX_TURNED_AWAY;
+    let is_answered = overflow == Overflow::Answer && shared.live.turned_away() < MAX_TURNED_AWAY;
     is_answered.then_some(Admitted { accepted, client, refused_by: Some(limit) })
 }
 

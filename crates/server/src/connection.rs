@@ -14,37 +14,23 @@ use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::{ConnectionId, MadeBy};
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_net::alarm::Alarm;
-use sheave_net::drain::{Drain, DrainWatch};
+use sheave_net::drain::DrainWatch;
 use sheave_net::leg::{Ends, Leg, LegContext};
 use sheave_net::listen::Accepted;
 use sheave_net::socket::Socket;
-use sheave_proto::config::ConnectionConfig;
 use sheave_proto::connection::Connection;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::RequestHead;
 use sheave_proto::state::{Persistence, ResponseState};
 
-use crate::admission::Admission;
 use crate::answer::Answer;
-use crate::config::ServerConfig;
 use crate::error::HandlerError;
 use crate::exchange::{Exchange, ServerLeg};
 use crate::guard::{self, Guarded};
 use crate::handler::Handler;
 use crate::record::Record;
 use crate::request::{Next, next_request};
-
-/// What all connections of a server share.
-pub(crate) struct Shared<H> {
-    pub(crate) handler: H,
-    pub(crate) config: ServerConfig,
-    pub(crate) connection: Arc<ConnectionConfig>,
-    /// For those that are turned away.
-    pub(crate) hurried: Arc<ConnectionConfig>,
-    pub(crate) context: Arc<LegContext>,
-    pub(crate) drain: Drain,
-    pub(crate) admission: Admission,
-}
+use crate::shared::Shared;
 
 /// Serves one connection to its end, and says how it ended. One that a limit refuses gets its first request answered with
 /// 503, and no other.

@@ -13,6 +13,8 @@ pub mod error;
 pub mod exchange;
 mod guard;
 pub mod handler;
+mod live;
 mod record;
 mod request;
 pub mod server;
+mod shared;

@@ -1,7 +1,6 @@
 //! Accepts connections, serves each in a task of its own, and drains.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sheave_lifecycle::drain::{DrainReport, Fate};
 use sheave_lifecycle::observe::Observer;
@@ -10,34 +9,24 @@ use sheave_net::drain::Drain;
 use sheave_net::leg::LegContext;
 use sheave_net::listen::Listener;
 use sheave_net::socket::Socket;
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 use crate::accepting::{Accepting, Admitted};
 use crate::admission::Admission;
 use crate::config::ServerConfig;
-use crate::connection::{Shared, serve};
+use crate::connection::serve;
 use crate::handler::Handler;
+use crate::live::Place;
+use crate::shared::Shared;
 
 /// A server: one handler, one configuration, any number of listeners. Clones are the same server.
 pub struct Server<H> {
     shared: Arc<Shared<H>>,
-    live: Arc<Live>,
 }
 
 impl<H> Clone for Server<H> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), live: self.live.clone() }
+        Self { shared: self.shared.clone() }
     }
-}
-
-/// The connections that live.
-#[derive(Default)]
-struct Live {
-    count: AtomicUsize,
-    /// Those that are only told that there is no place for them.
-    turned_away: AtomicUsize,
-    ended: Notify,
 }
 
 impl<H> Server<H> {
@@ -65,8 +54,9 @@ impl<H> Server<H> {
             context: Arc::new(context),
             drain,
             admission,
+            live: Arc::default(),
         };
-        Self { shared: Arc::new(shared), live: Arc::default() }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Begins the drain, with the configuration's plan.
@@ -76,28 +66,7 @@ impl<H> Server<H> {
 
     /// Connections that live now.
     pub fn live(&self) -> usize {
-        self.live.count.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn turned_away(&self) -> usize {
-        self.live.turned_away.load(Ordering::Relaxed)
-    }
-
-    /// Ready when a connection has ended since this was called.
-    pub(crate) fn ended(&self) -> Notified<'_> {
-        self.live.ended.notified()
-    }
-
-    pub(crate) fn config(&self) -> &ServerConfig {
-        &self.shared.config
-    }
-
-    pub(crate) fn context(&self) -> &LegContext {
-        &self.shared.context
-    }
-
-    pub(crate) fn admission(&self) -> &Admission {
-        &self.shared.admission
+        self.shared.live.count()
     }
 
     /// What answers the requests.
@@ -120,13 +89,13 @@ impl<H> Server<H> {
     {
         let mut watch = self.shared.drain.watch();
         let mut accepting = Accepting::new();
-        while let Some(admitted) = accepting.next(self, &mut listener, &mut watch).await {
+        while let Some(admitted) = accepting.next(&self.shared, &mut listener, &mut watch).await {
             self.spawn(admitted);
         }
         drop(listener);
         loop {
-            let ended = self.live.ended.notified();
-            if self.live() == 0 && self.turned_away() == 0 {
+            let ended = self.shared.live.ended();
+            if self.live() == 0 && self.shared.live.turned_away() == 0 {
                 break;
             }
             ended.await;
@@ -140,7 +109,7 @@ impl<H> Server<H> {
     {
         let shared = self.shared.clone();
         let Admitted { accepted, client, refused_by } = admitted;
-        let place = Place::take(self.live.clone(), refused_by.is_some());
+        let place = Place::take(shared.live.clone(), refused_by.is_some());
         tokio::spawn(async move {
             let drain = shared.drain.clone();
             let (reason, phase) = serve(accepted, refused_by, shared).await;
@@ -149,30 +118,5 @@ impl<H> Server<H> {
             }
             drop((client, place));
         });
-    }
-}
-
-/// A live connection's place; given back however its task ends.
-struct Place {
-    live: Arc<Live>,
-    is_turned_away: bool,
-}
-
-impl Place {
-    fn take(live: Arc<Live>, is_turned_away: bool) -> Self {
-        let place = Self { live, is_turned_away };
-        place.count().fetch_add(1, Ordering::Relaxed);
-        place
-    }
-
-    fn count(&self) -> &AtomicUsize {
-        if self.is_turned_away { &self.live.turned_away } else { &self.live.count }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.count().fetch_sub(1, Ordering::AcqRel);
-        self.live.ended.notify_waiters();
     }
 }

@@ -1,0 +1,59 @@
+//! The connections of a server that live: how many there are, and word of each that ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// The connections that live.
+#[derive(Default)]
+pub(crate) struct Live {
+    count: AtomicUsize,
+    /// Those that are only told that there is no place for them.
+    turned_away: AtomicUsize,
+    ended: Notify,
+}
+
+impl Live {
+    /// Connections that live now.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Those that are being turned away with an answer now.
+    pub(crate) fn turned_away(&self) -> usize {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// Ready when a connection has ended since this was called.
+    pub(crate) fn ended(&self) -> Notified<'_> {
+        self.ended.notified()
+    }
+}
+
+/// A live connection's place; given back however its task ends.
+pub(crate) struct Place {
+    live: Arc<Live>,
+    is_turned_away: bool,
+}
+
+impl Place {
+    /// A place among those that live, or among those that are turned away.
+    pub(crate) fn take(live: Arc<Live>, is_turned_away: bool) -> Self {
+        let place = Self { live, is_turned_away };
+        place.count().fetch_add(1, Ordering::Relaxed);
+        place
+    }
+
+    fn count(&self) -> &AtomicUsize {
+        if self.is_turned_away { &self.live.turned_away } else { &self.live.count }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.count().fetch_sub(1, Ordering::AcqRel);
+        self.live.ended.notify_waiters();
+    }
+}
