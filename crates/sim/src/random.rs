@@ -46,7 +46,10 @@ impl Rng {
     pub fn plan(&mut self, scenario: &str, seed: u64, wires: &[(WireName, [usize; 2])], operations: u64) -> Plan {
         let mut plan = Plan { seed, ..Plan::calm(scenario) };
         if self.is_one_in(2) {
-            let size = |rng: &mut Self| 1 + rng.below_usize(120);
+            // Small enough to be in the way, and large enough for the run to come to its end.
+            let longest = wires.iter().flat_map(|(_, lens)| *lens).max().unwrap_or(0);
+            let scale = 1 + longest / 1000;
+            let size = |rng: &mut Self| scale * (1 + rng.below_usize(120));
             plan.buffers = Buffers { send_bytes: size(self), receive_bytes: size(self) };
         }
         if self.is_one_in(3) {

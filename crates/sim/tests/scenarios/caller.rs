@@ -43,6 +43,9 @@ pub(crate) type Diary = Arc<Mutex<Vec<Heard>>>;
 /// Plays `scenario` through `pool`.
 pub(crate) async fn play(pool: Arc<Pool<SimConnector>>, scenario: Arc<Scenario>, clock: Clock, diary: Diary) {
     for (place, exchange) in scenario.exchanges.iter().enumerate() {
+        if exchange.think > 0 {
+            tokio::time::sleep(Duration::from_millis(exchange.think)).await;
+        }
         let call = match pool.checkout(ORIGIN, clock.now(), Reuse::Usual) {
             Some(call) => call,
             None => match pool.connect(&[ORIGIN], Reuse::Never).await {

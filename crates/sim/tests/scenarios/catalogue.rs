@@ -53,6 +53,42 @@ pub(crate) struct Exchange {
     pub(crate) has_old_origin: bool,
     /// The origin says `Connection: close`, and closes.
     pub(crate) origin_closes: bool,
+    /// The client thinks for so many milliseconds before it asks.
+    pub(crate) think: u64,
+    /// The client sends this, which is no request, instead of one.
+    pub(crate) garbage: &'static str,
+    /// What the origin does behind the response that it should not.
+    pub(crate) bad_end: BadEnd,
+    /// How the handler fails. Of servers only.
+    pub(crate) failure: Failure,
+    /// The status of our own that is the only possible answer.
+    pub(crate) own_status: Option<u16>,
+}
+
+/// What an origin does behind a whole response on a connection that was to be kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum BadEnd {
+    None,
+    /// It sends another response along with it.
+    Stray,
+    /// Five milliseconds later it says 408, and closes, as some do with connections that idle.
+    Timeout,
+    /// Five milliseconds later it closes.
+    Close,
+}
+
+/// How a handler fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Failure {
+    None,
+    /// It gives up before it answers.
+    Early,
+    /// It gives up in the middle of the content.
+    Late,
+    /// It panics in the middle of the content.
+    Panic,
+    /// It believes to have answered.
+    Forgets,
 }
 
 const GET: Exchange = Exchange {
@@ -68,23 +104,72 @@ const GET: Exchange = Exchange {
     response: Content::Length(5),
     has_old_origin: false,
     origin_closes: false,
+    think: 0,
+    garbage: "",
+    bad_end: BadEnd::None,
+    failure: Failure::None,
+    own_status: None,
 };
 
 const POST: Exchange = Exchange { method: "POST", request: Content::Length(6), response: Content::Length(3), ..GET };
 
+/// Which origins a relay knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origins {
+    One,
+    /// Two, of which the first has nobody listening.
+    FirstDown,
+    /// One, with nobody listening.
+    Down,
+    /// One that answers no handshake.
+    Silent,
+}
+
 /// What one client does on one connection.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) exchanges: &'static [Exchange],
     /// All requests leave in one write.
     pub(crate) is_pipelined: bool,
+    pub(crate) origins: Origins,
+    /// The only worlds in which it means something.
+    pub(crate) worlds: &'static [&'static str],
+    /// Too long for a fault at every byte.
+    pub(crate) is_long: bool,
 }
 
-/// All scenarios; each runs in every world that knows its kind of message.
+const ALL_WORLDS: &[&str] = &["server", "client", "relay"];
+/// A client of ours speaks HTTP/1.1 whatever a scenario's client speaks, and asks one by one.
+const WITH_CLIENT: &[&str] = &["server", "relay"];
+const WITH_ORIGIN: &[&str] = &["client", "relay"];
+
+const SCENARIO: Scenario = Scenario {
+    name: "",
+    exchanges: &[],
+    is_pipelined: false,
+    origins: Origins::One,
+    worlds: ALL_WORLDS,
+    is_long: false,
+};
+
+impl Scenario {
+    /// Whether an origin sends what nobody asked for. What comes after the next request was sent cannot be told from its
+    /// answer: then only that the connection was clean when it was handed out can be asked for.
+    pub(crate) fn has_stray(&self) -> bool {
+        self.exchanges.iter().any(|exchange| matches!(exchange.bad_end, BadEnd::Stray | BadEnd::Timeout))
+    }
+
+    /// Whether an origin closes connections that were to be kept, so that it matters when a request comes.
+    pub(crate) fn has_impatient_origin(&self) -> bool {
+        self.exchanges.iter().any(|exchange| matches!(exchange.bad_end, BadEnd::Close | BadEnd::Timeout))
+    }
+}
+
+/// All scenarios.
 pub(crate) const ALL: &[Scenario] = &[
-    Scenario { name: "get", exchanges: &[GET, GET], is_pipelined: false },
-    Scenario { name: "post", exchanges: &[POST, GET], is_pipelined: false },
+    Scenario { name: "get", exchanges: &[GET, GET], ..SCENARIO },
+    Scenario { name: "post", exchanges: &[POST, GET], ..SCENARIO },
     Scenario {
         name: "chunked",
         exchanges: &[
@@ -96,10 +181,10 @@ pub(crate) const ALL: &[Scenario] = &[
             },
             GET,
         ],
-        is_pipelined: false,
+        ..SCENARIO
     },
-    Scenario { name: "continue", exchanges: &[Exchange { expects_continue: true, ..POST }, POST], is_pipelined: false },
-    Scenario { name: "pipelined", exchanges: &[GET, POST, GET], is_pipelined: true },
+    Scenario { name: "continue", exchanges: &[Exchange { expects_continue: true, ..POST }, POST], ..SCENARIO },
+    Scenario { name: "pipelined", exchanges: &[GET, POST, GET], is_pipelined: true, worlds: WITH_CLIENT, ..SCENARIO },
     Scenario {
         name: "early",
         exchanges: &[Exchange {
@@ -110,7 +195,7 @@ pub(crate) const ALL: &[Scenario] = &[
             origin_closes: true,
             ..POST
         }],
-        is_pipelined: false,
+        ..SCENARIO
     },
     Scenario {
         name: "early-keep",
@@ -118,12 +203,12 @@ pub(crate) const ALL: &[Scenario] = &[
             Exchange { request: Content::Chunked(&[4, 4], false), upload_step: 9, is_early: true, status: 403, ..POST },
             GET,
         ],
-        is_pipelined: false,
+        ..SCENARIO
     },
     Scenario {
         name: "until-close",
         exchanges: &[GET, Exchange { response: Content::UntilClose(6), origin_closes: true, ..GET }],
-        is_pipelined: false,
+        ..SCENARIO
     },
     Scenario {
         name: "bodiless",
@@ -132,12 +217,12 @@ pub(crate) const ALL: &[Scenario] = &[
             Exchange { status: 204, response: Content::None, ..GET },
             Exchange { status: 304, response: Content::None, ..GET },
         ],
-        is_pipelined: false,
+        ..SCENARIO
     },
     Scenario {
         name: "http10",
         exchanges: &[Exchange { is_old: true, has_old_origin: true, origin_closes: true, ..POST }],
-        is_pipelined: false,
+        ..SCENARIO
     },
     Scenario {
         name: "http10-keep",
@@ -145,20 +230,105 @@ pub(crate) const ALL: &[Scenario] = &[
             Exchange { is_old: true, asks_to_keep: true, ..GET },
             Exchange { is_old: true, asks_to_keep: true, ..POST },
         ],
-        is_pipelined: false,
+        worlds: WITH_CLIENT,
+        ..SCENARIO
     },
     Scenario {
         name: "http10-stream",
         exchanges: &[Exchange { is_old: true, response: Content::Chunked(&[4, 3], true), ..GET }],
-        is_pipelined: false,
+        worlds: WITH_CLIENT,
+        ..SCENARIO
     },
-    Scenario { name: "hints", exchanges: &[Exchange { interim: Some(103), ..GET }, GET], is_pipelined: false },
+    Scenario { name: "hints", exchanges: &[Exchange { interim: Some(103), ..GET }, GET], ..SCENARIO },
+    Scenario {
+        name: "stray",
+        exchanges: &[Exchange { bad_end: BadEnd::Stray, ..GET }, POST],
+        worlds: WITH_ORIGIN,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "timed-out",
+        exchanges: &[Exchange { bad_end: BadEnd::Timeout, ..GET }, Exchange { think: 9, ..POST }],
+        worlds: WITH_ORIGIN,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "closed",
+        exchanges: &[Exchange { bad_end: BadEnd::Close, ..GET }, Exchange { think: 9, ..POST }],
+        worlds: WITH_ORIGIN,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "garbage",
+        exchanges: &[GET, Exchange { garbage: "GET /1\r\n\r\n", own_status: Some(400), ..GET }],
+        is_pipelined: true,
+        worlds: WITH_CLIENT,
+        ..SCENARIO
+    },
+    Scenario { name: "first-down", exchanges: &[POST], origins: Origins::FirstDown, worlds: &["relay"], ..SCENARIO },
+    Scenario {
+        name: "down",
+        exchanges: &[Exchange { own_status: Some(502), ..GET }],
+        origins: Origins::Down,
+        worlds: &["relay"],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "silent",
+        exchanges: &[Exchange { own_status: Some(504), ..POST }],
+        origins: Origins::Silent,
+        worlds: &["relay"],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "fails-early",
+        exchanges: &[Exchange { failure: Failure::Early, own_status: Some(500), ..POST }],
+        worlds: &["server"],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "fails-late",
+        exchanges: &[GET, Exchange { failure: Failure::Late, ..GET }],
+        worlds: &["server"],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "fails-old",
+        exchanges: &[Exchange { failure: Failure::Late, is_old: true, response: Content::UntilClose(6), ..GET }],
+        worlds: &["server"],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "panics",
+        exchanges: &[Exchange { failure: Failure::Panic, response: Content::Chunked(&[4, 3], false), ..GET }],
+        worlds: &["server"],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "forgets",
+        exchanges: &[Exchange { failure: Failure::Forgets, own_status: Some(500), ..GET }, GET],
+        worlds: &["server"],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "long",
+        exchanges: &[
+            Exchange {
+                method: "PUT",
+                request: Content::Length(150_000),
+                response: Content::Chunked(&[70_000, 60_000, 1], true),
+                ..GET
+            },
+            GET,
+        ],
+        is_long: true,
+        ..SCENARIO
+    },
 ];
 
 /// The scenario of that name.
 pub(crate) fn scenario(name: &str) -> Arc<Scenario> {
-    let found = ALL.iter().find(|scenario| scenario.name == name).expect("a scenario of that name");
-    Arc::new(Scenario { ..*found })
+    Arc::new(*ALL.iter().find(|scenario| scenario.name == name).expect("a scenario of that name"))
 }
 
 /// Content that says whose it is: of which exchange, whether of its request or response, and where in it a byte stands.
@@ -176,6 +346,9 @@ pub(crate) fn trailer(exchange: usize, is_request: bool) -> String {
 
 /// The head of a scripted client's request.
 pub(crate) fn request_head(place: usize, exchange: &Exchange) -> Vec<u8> {
+    if !exchange.garbage.is_empty() {
+        return exchange.garbage.as_bytes().to_vec();
+    }
     let version = if exchange.is_old { "1.0" } else { "1.1" };
     let mut head = format!("{} /{place} HTTP/{version}\r\nHost: o\r\n", exchange.method);
     if exchange.asks_to_keep {
@@ -202,6 +375,18 @@ pub(crate) fn response(place: usize, exchange: &Exchange) -> Vec<u8> {
     let mut bytes = finish_head(head, exchange.response);
     bytes.extend(content(place, false, exchange.response));
     bytes
+}
+
+/// The number in `X` of what nobody asked for.
+pub(crate) const STRAY: usize = 9;
+
+/// What an origin sends that nobody asked for.
+pub(crate) fn stray(bad_end: BadEnd) -> &'static [u8] {
+    match bad_end {
+        BadEnd::Stray => b"HTTP/1.1 200 S\r\nX: 9\r\nContent-Length: 2\r\n\r\nzz",
+        BadEnd::Timeout => b"HTTP/1.1 408 S\r\nX: 9\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        BadEnd::None | BadEnd::Close => b"",
+    }
 }
 
 /// A scripted origin's interim response.

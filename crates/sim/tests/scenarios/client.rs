@@ -56,6 +56,9 @@ impl Client {
     async fn ask_one_by_one(&mut self) {
         let scenario = self.scenario.clone();
         for (place, exchange) in scenario.exchanges.iter().enumerate() {
+            if exchange.think > 0 {
+                sleep(Duration::from_millis(exchange.think)).await;
+            }
             if timeout(PATIENCE, self.ask(place, exchange)).await.is_err() {
                 return;
             }

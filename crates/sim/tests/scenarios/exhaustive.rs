@@ -26,7 +26,7 @@ const AT_OPERATIONS: [Action; 2] = [Action::Drain, Action::Cancel];
 fn every_fault(world: &str, part: usize, parts: usize) {
     let mut all = 0;
     let mut failures = Vec::new();
-    for scenario in scenarios(world).into_iter().skip(part).step_by(parts) {
+    for scenario in scenarios(world, false).into_iter().skip(part).step_by(parts) {
         match exhaust(&scenario, &AT_BYTES, &AT_OPERATIONS, &judge) {
             Ok(runs) => all += runs,
             Err(failure) => failures.push(failure.to_string()),

@@ -14,7 +14,10 @@ use sheave_server::exchange::{Exchange, Frame};
 use sheave_server::handler::Handler;
 use sheave_sim::net::SimNet;
 
-use crate::catalogue::{self, Content, Scenario, pattern};
+use crate::catalogue::{self, Content, Failure, Scenario, pattern};
+
+/// What a handler says that panics because its scenario says so.
+pub(crate) const SCRIPTED_PANIC: &str = "as the scenario says";
 
 /// Answers as its scenario says.
 pub(crate) struct Scripted {
@@ -41,6 +44,22 @@ impl<S: Socket> Handler<S> for Scripted {
         let mut head = ResponseHead::new(status_of(script.status));
         let _ = head.fields_mut().push_named("X", place.to_string().as_bytes());
         let content = pattern(place, false, script.response.len());
+        match script.failure {
+            Failure::None => {}
+            Failure::Early => return Err(HandlerError::Failed("scripted")),
+            Failure::Forgets => return Ok(()),
+            Failure::Late | Failure::Panic => {
+                let length = match script.response {
+                    Content::Length(len) => BodyLength::Known(len as u64),
+                    Content::Chunked(..) => BodyLength::Chunked,
+                    _ => BodyLength::UntilClose,
+                };
+                exchange.send_head(&mut head, length)?;
+                exchange.send(&content[..content.len() / 2], false).await?;
+                assert!(script.failure == Failure::Late, "{SCRIPTED_PANIC}");
+                return Err(HandlerError::Failed("scripted"));
+            }
+        }
         match script.response {
             Content::None => exchange.respond(&mut head, b"").await,
             Content::Declared(len) => exchange.respond(&mut head, &pattern(place, false, len)).await,

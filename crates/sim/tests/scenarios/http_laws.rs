@@ -5,13 +5,13 @@
 use sheave_lifecycle::observe::{ConnectionId, Outcome};
 use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::retry::Evidence;
-use sheave_sim::fault::{Action, Way};
+use sheave_sim::fault::{Action, Fault, Way};
 use sheave_sim::laws::Violation;
 use sheave_sim::run::{Ended, Record};
 use sheave_sim::trace::{ExchangeEnded, Seen, What, Whose, WireIndex};
 
 use crate::caller::Heard;
-use crate::catalogue::{self, Scenario, pattern};
+use crate::catalogue::{self, Exchange, Failure, STRAY, Scenario, pattern};
 use crate::messages::{self, Framing, Message, Stream};
 
 /// The laws 2, 3, 4, 6, 7 and 11 of a run.
@@ -58,7 +58,8 @@ impl Laws<'_> {
         let arrived = self.record.trace.counts(wire).delivered[way as usize];
         let requests = messages::requests(self.bytes(wire, way, arrived));
         let methods = requests.messages.iter().map(|request| request.method().to_owned());
-        methods.chain((requests.rest > 0).then(|| "unfinished".to_owned())).collect()
+        let is_open = requests.rest > 0 || requests.broken.is_some();
+        methods.chain(is_open.then(|| "unfinished".to_owned())).collect()
     }
 
     /// What a scripted client was sent, as far as it arrived.
@@ -117,6 +118,9 @@ impl Laws<'_> {
             }
             return;
         };
+        if made_for == STRAY && self.scenario.has_stray() {
+            return;
+        }
         let full = pattern(place, false, exchange.response.len());
         let seen = message.content.escape_ascii().to_string();
         if made_for != place || message.status() != exchange.status || !full.starts_with(&message.content) {
@@ -245,16 +249,24 @@ impl Laws<'_> {
     /// Nothing needs to be lost when bytes only come in pieces, when a client only says that it has finished, or when
     /// there is only a drain.
     fn nothing_is_lost_without_need(&mut self, wire: WireIndex) {
-        if self.record.ended != Ended::Completed {
+        let faults = &self.record.plan.faults;
+        if self.record.ended != Ended::Completed || self.is_too_late_for_the_origin() {
             return;
         }
-        let faults = &self.record.plan.faults;
         let stream = self.arrived(wire);
-        let answered = stream.finals().filter(|it| it.is_whole() && it.exchange_of_field().is_some()).count();
+        let own_status = |place: usize| self.scenario.exchanges.get(place).and_then(|exchange| exchange.own_status);
+        let is_answer = |(place, it): &(usize, &Message)| {
+            it.is_whole() && (it.exchange_of_field().is_some() || own_status(*place) == Some(it.status()))
+        };
+        let answered = stream.finals().enumerate().filter(is_answer).count();
         if faults.iter().all(|fault| matches!(fault.action, Action::Split(_))) {
-            if answered != self.scenario.exchanges.len() {
+            let can_be = |exchange: &&Exchange| !matches!(exchange.failure, Failure::Late | Failure::Panic);
+            if answered != self.scenario.exchanges.iter().filter(can_be).count() {
                 self.breaks(2, wire, &format!("only {answered} exchanges were answered, and nothing was in the way"));
             }
+            return;
+        }
+        if self.scenario.exchanges.iter().any(|exchange| exchange.failure != Failure::None) {
             return;
         }
         let [fault] = faults[..] else { return };
@@ -262,7 +274,7 @@ impl Laws<'_> {
         let asked = messages::requests(self.bytes(wire, Way::In, counts.delivered[0]));
         let is_told = stream.finals().last().is_some_and(|last| last.is_whole() && !last.keeps_alive());
         let is_needed = match fault.action {
-            Action::Drain => answered == 0 || !is_told,
+            Action::Drain => (answered == 0 || !is_told) && asked.broken.is_none(),
             // To a client that has only shut its writing side the answers are owed all the same.
             Action::HalfClose(_) => asked.is_whole(),
             _ => return,
@@ -272,6 +284,12 @@ impl Laws<'_> {
             let text = format!("{answered} of {} requests were answered, with {fault} alone", asked.messages.len());
             self.breaks(2, wire, &text);
         }
+    }
+
+    /// Whether an origin that closes idle connections may close one in the moment in which a request is under way to it.
+    fn is_too_late_for_the_origin(&self) -> bool {
+        let is_slow = |fault: &Fault| !matches!(fault.action, Action::Split(1) | Action::Drain | Action::HalfClose(0));
+        self.scenario.has_impatient_origin() && self.record.plan.faults.iter().any(is_slow)
     }
 
     /// 4: parked only with both halves done, nothing unread, and keep-alive agreed.
@@ -366,13 +384,17 @@ impl Laws<'_> {
             let full = pattern(it.place, false, exchange.response.len());
             let expected = exchange.response.has_trailers().then(|| catalogue::trailer(it.place, false));
             let text = format!("call {} gave {it:?}", it.place);
+            if it.exchange == Some(STRAY) && self.scenario.has_stray() {
+                continue;
+            }
             if it.exchange != Some(it.place) || it.status != exchange.status || !full.starts_with(&it.content) {
                 self.found.push(Violation::new(3, text));
             } else if !self.is_all(it.place, &it.content) || it.trailer != expected {
                 self.found.push(Violation::new(11, text));
             }
         }
-        let is_easy = self.record.plan.faults.iter().all(|fault| matches!(fault.action, Action::Split(_)));
+        let is_easy = self.record.plan.faults.iter().all(|fault| matches!(fault.action, Action::Split(_)))
+            && !self.is_too_late_for_the_origin();
         let is_client = self.record.plan.scenario.starts_with("client/");
         if is_client && is_easy && self.record.ended == Ended::Completed && heard.len() != self.scenario.exchanges.len()
         {

@@ -8,17 +8,14 @@ use sheave_sim::run::{Record, run};
 
 use crate::caller::Diary;
 use crate::catalogue::{self, Scenario};
+use crate::handler::SCRIPTED_PANIC;
 use crate::http_laws;
 use crate::settings::LAW;
 use crate::worlds;
 
-/// The scenarios of a world, as plans name them.
-pub(crate) fn scenarios(world: &str) -> Vec<String> {
-    let suits = |scenario: &&Scenario| match world {
-        // Speaks HTTP/1.1 whatever the scenario's client speaks, and asks one by one.
-        "client" => !scenario.is_pipelined && !["http10-keep", "http10-stream"].contains(&scenario.name),
-        _ => true,
-    };
+/// The scenarios of a world, as plans name them; those that are too long for a fault at every byte, if `with_long`.
+pub(crate) fn scenarios(world: &str, with_long: bool) -> Vec<String> {
+    let suits = |scenario: &&Scenario| scenario.worlds.contains(&world) && (with_long || !scenario.is_long);
     catalogue::ALL.iter().filter(suits).map(|scenario| format!("{world}/{}", scenario.name)).collect()
 }
 
@@ -28,12 +25,14 @@ pub(crate) fn judge(plan: &Plan) -> (Record, Vec<Violation>) {
     let scenario = catalogue::scenario(name);
     fastrand::seed(plan.seed);
     let diary = Diary::default();
-    let record = match world {
+    let mut record = match world {
         "server" => run(plan, |net| worlds::server(net, scenario.clone())),
         "relay" => run(plan, |net| worlds::relay(net, scenario.clone())),
         _ => run(plan, |net| worlds::calls(net, scenario.clone(), diary.clone())),
     };
     let heard = std::mem::take(&mut *diary.lock().unwrap_or_else(PoisonError::into_inner));
+    // A handler that panics by its script is no news.
+    record.broken.retain(|text| !text.contains(SCRIPTED_PANIC));
     let mut violations = laws::check(&record, &LAW);
     violations.extend(http_laws::check(&record, &scenario, &heard));
     (record, violations)

@@ -3,14 +3,18 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sheave_sim::listener::SimListener;
 use sheave_sim::net::SimNet;
 use sheave_sim::socket::SimSocket;
 
-use crate::catalogue::{Scenario, interim, response};
+use crate::catalogue::{BadEnd, Scenario, interim, response, stray};
 use crate::messages;
 use crate::talk::Talk;
+
+/// How long an origin that closes idle connections waits for the next request.
+const IDLE: Duration = Duration::from_millis(5);
 
 /// Serves every connection that comes, until it is dropped. All in one task, so that nothing is left of it then.
 pub(crate) async fn serve(net: SimNet, mut listener: SimListener, scenario: Arc<Scenario>) {
@@ -75,6 +79,18 @@ async fn answer(net: SimNet, socket: SimSocket, scenario: Arc<Scenario>) {
         talk.write(&response(place, exchange)).await;
         answered += 1;
         has_told_interim = false;
+        match exchange.bad_end {
+            BadEnd::None => {}
+            BadEnd::Stray => talk.write(stray(exchange.bad_end)).await,
+            BadEnd::Timeout | BadEnd::Close => {
+                let known = talk.received.len();
+                let next = talk.say(&[], |received| received.len() > known);
+                if tokio::time::timeout(IDLE, next).await.is_err() {
+                    talk.write(stray(exchange.bad_end)).await;
+                    return;
+                }
+            }
+        }
         if exchange.origin_closes {
             // RFC 9112 §9.6: reads on, so that an RST does not destroy the answer.
             talk.shut();

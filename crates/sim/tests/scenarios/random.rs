@@ -16,7 +16,7 @@ const RUNS: u64 = 100;
 #[expect(clippy::panic, reason = "this is a test's body")]
 fn at_random(world: &str) {
     let asked = Search::from_env(RUNS);
-    let searched = search(&scenarios(world), &asked, &judge);
+    let searched = search(&scenarios(world, true), &asked, &judge);
     let runs = searched.unwrap_or_else(|failure| panic!("{failure}"));
     println!("{world}: {runs} simulated runs at random, from seed {}", asked.seed);
 }

@@ -16,6 +16,8 @@ use sheave_sim::laws::Patience;
 pub(crate) const FRONT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 80);
 /// Where the origin listens.
 pub(crate) const ORIGIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 80);
+/// Where nobody listens.
+pub(crate) const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3)), 80);
 
 /// Every timeout there is.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(300);

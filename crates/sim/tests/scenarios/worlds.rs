@@ -9,6 +9,7 @@ use sheave_client::origin::Origin;
 use sheave_client::pool::Pool;
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
+use sheave_net::listen::Listener;
 use sheave_proxy::proxy::Proxy;
 use sheave_server::handler::Handler;
 use sheave_server::server::Server;
@@ -19,9 +20,9 @@ use sheave_sim::socket::SimSocket;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::caller::{self, Diary};
-use crate::catalogue::Scenario;
+use crate::catalogue::{Origins, Scenario};
 use crate::handler::Scripted;
-use crate::settings::{self, FRONT, ORIGIN};
+use crate::settings::{self, FRONT, NOBODY, ORIGIN};
 use crate::{client, origin};
 
 /// A client on one side of a server, a handler on the other.
@@ -33,9 +34,21 @@ pub(crate) async fn server(net: SimNet, scenario: Arc<Scenario>) {
 /// A relay between a client and an origin.
 pub(crate) async fn relay(net: SimNet, scenario: Arc<Scenario>) {
     let clock = Clock::start();
-    let origin = tokio::spawn(origin::serve(net.clone(), net.listen(ORIGIN), scenario.clone()));
+    let mut listener = net.listen(ORIGIN);
+    let addresses = match scenario.origins {
+        Origins::One => vec![ORIGIN],
+        Origins::FirstDown => vec![NOBODY, ORIGIN],
+        Origins::Down => vec![NOBODY],
+        Origins::Silent => {
+            // A listener that refuses new handshakes ignores them.
+            let refused = listener.refuse_new();
+            refused.expect("the simulated kernel can refuse");
+            vec![ORIGIN]
+        }
+    };
+    let origin = tokio::spawn(origin::serve(net.clone(), listener, scenario.clone()));
     let observer = Arc::new(Recorder::new(net.clone()));
-    let origins = vec![Origin::at(ORIGIN)];
+    let origins = addresses.into_iter().map(Origin::at).collect();
     let proxy = Proxy::new(origins, net.connector(), settings::proxy(), settings::client(), clock, observer);
     let proxy = proxy.expect("the settings are in order");
     let pool = proxy.pool().clone();
