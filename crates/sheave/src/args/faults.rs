@@ -14,7 +14,7 @@ pub(crate) struct FaultArguments {
         long,
         value_name = "SPEC",
         long_help = HELP,
-        conflicts_with_all = ["ClientTimeouts", "ClientLimits", "ClientSockets", "DrainArguments", "workers",
+        conflicts_with_all = ["ClientTimeouts", "ClientLimits", "ClientSockets", "DrainArguments", "workers", "strict",
                               "access_log", "access_log_format"]
     )]
     pub(crate) fault: Vec<Spec>,
