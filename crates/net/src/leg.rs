@@ -476,8 +476,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     }
 
     fn ended_as(&self) -> (CloseReason, Phase) {
-        self.end
-            .unwrap_or_else(|| (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), self.phase()))
+        self.end.unwrap_or_else(|| (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), self.phase()))
     }
 
     /// Where the connection stands. A message that is framed whole is under way as long as bytes of it are owed.
