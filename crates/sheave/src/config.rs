@@ -140,6 +140,7 @@ pub(crate) fn proxy(origins: &Origins, retries: &Retries) -> ProxyConfig {
         retry: RetryPolicy {
             max_attempts: u32::try_from(retries.retry_attempts).unwrap_or(u32::MAX),
             budget_share: retries.retry_budget,
+            budget_per_second: retries.retry_per_second,
             ..RetryPolicy::default()
         },
         trust_idempotency_key: retries.retry_idempotency_key,
@@ -331,6 +332,7 @@ mod tests {
             "--careful-reuse=never",
             "--retry-attempts=4",
             "--retry-budget=50%",
+            "--retry-per-second=24",
             "--retry-body=23",
             "--retry-idempotency-key",
             "--balance=least-outstanding",
@@ -376,6 +378,7 @@ mod tests {
         let proxy = proxy(&said.origins, &said.retries);
         assert_eq!((proxy.retry.max_attempts, proxy.max_replay_bytes), (4, 23));
         assert!((proxy.retry.budget_share - 0.5).abs() < 1e-9 && proxy.trust_idempotency_key);
+        assert_eq!(proxy.retry.budget_per_second, 24);
         assert_eq!((proxy.host, proxy.balance), (HostPolicy::Origin, proxy::Balance::LeastOutstanding));
         let trust = proxy.trust.expect("is set");
         assert!(trust([10, 1, 2, 3].into()) && !trust([192, 0, 2, 1].into()));

@@ -17,9 +17,13 @@ pub(crate) struct Retries {
     #[arg(long, value_name = "N", value_parser = limit::parse_count, default_value = "3")]
     pub(crate) retry_attempts: u64,
 
-    /// Retries as a share of all requests, beyond 10 a second that are always allowed.
+    /// Retries as a share of all requests, beyond those that `--retry-per-second` always allows.
     #[arg(long, value_name = "SHARE", value_parser = share::parse, default_value = "20%")]
     pub(crate) retry_budget: f64,
+
+    /// Retries a second, in each worker, that are allowed whatever their share: a quiet proxy could not retry at all else.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32), default_value_t = 10)]
+    pub(crate) retry_per_second: u32,
 
     /// Bytes of a request's body that are kept for another attempt; a body that is longer is not sent again.
     #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "64k")]
