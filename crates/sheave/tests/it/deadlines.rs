@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -139,6 +140,38 @@ fn idle_clients_are_closed_and_leave_nothing_behind() {
     assert!(last.0 <= first.0 + 8, "descriptors: {rests:?}");
     assert!(last.1 <= first.1 + first.1 / 4 + (1 << 20), "memory: {rests:?}");
     assert_eq!(metric(&sheave, "sheave_connections_unaccounted{side=\"downstream\"}"), 0.0);
+    assert_eq!(sheave.end(), Some(0));
+}
+
+#[test]
+fn parked_connections_are_closed_and_leave_nothing_behind() {
+    const COUNT: usize = 500;
+    // All are held until the last has come, so that each needs a connection of its own.
+    let all_here = Arc::new(Barrier::new(COUNT));
+    let origin = Origin::new(move |mut stream| {
+        if read_head(&stream).is_empty() {
+            return;
+        }
+        all_here.wait();
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        // Kept until the other side ends it.
+        let _ = stream.read(&mut [0]);
+    });
+    let mut sheave = Sheave::proxy(&[origin.address], &["--upstream-idle-timeout=1s", "--workers=2"]);
+    let before = sheave.descriptors();
+    let mut clients: Vec<_> = (0..COUNT).map(|_| Client::connect(sheave.address())).collect();
+    clients.iter_mut().for_each(|client| client.ask("/"));
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    drop(clients);
+    metric_until(&sheave, "sheave_connections_live{side=\"upstream\"}", |live| live == 0.0);
+    metric_until(&sheave, "sheave_connections_live{side=\"downstream\"}", |live| live == 0.0);
+    let closed = "sheave_connections_closed_total{side=\"upstream\",reason=\"timeout-idle\",severity=\"benign\"}";
+    assert_eq!(metric(&sheave, closed), 500.0);
+    assert_eq!(metric(&sheave, "sheave_connections_parked"), 0.0);
+    // The questions' own connections linger a while.
+    assert!(sheave.descriptors() <= before + 8, "{} descriptors, {before} before", sheave.descriptors());
     assert_eq!(sheave.end(), Some(0));
 }
 
