@@ -80,8 +80,9 @@ impl Rng {
         let millis = [0, 0, 1, 7][self.below_usize(4)];
         let action = match self.below(12) {
             0..=3 => Action::Split(1 + self.below(40)),
-            4 => Action::Drip(1 + self.below(150)),
-            5 => Action::Stall,
+            // So many bytes, one by one, would not be through when the run has to be.
+            4 if lens[way as usize] < 1000 => Action::Drip(1 + self.below(150)),
+            4 | 5 => Action::Stall,
             6 => Action::HalfClose(millis),
             7 | 8 => Action::Fin(millis),
             9 | 10 => Action::Rst(millis),
