@@ -664,6 +664,8 @@ fn a_refusal_amid_an_upload_arrives() {
                 if reads_late { (uploading.await, reading.await) } else { tokio::join!(uploading, reading) };
             assert_eq!((status, &body[..]), (413, &b"no"[..]));
             assert!(!whole, "the rest of the upload is not taken");
+            // RFC 9112 §9.6: a FIN, and only then a reset, which would take with it what was not read.
+            assert_eq!(reader.take().await, Err(End::Fin));
             let ended = rig.recorder.until_ended(1).await;
             assert_eq!((ended.status, ended.outcome), (413, Outcome::Answered(MadeBy::Origin)));
             drop((reader, writer));
