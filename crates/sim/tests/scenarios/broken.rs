@@ -39,7 +39,7 @@ async fn relay(net: SimNet, scenario: Arc<Scenario>, flaw: Flaw) {
         let is_draining = is_draining.clone();
         move || is_draining.store(true, Ordering::Relaxed)
     });
-    let client = tokio::spawn(client::play(net.clone(), scenario));
+    let client = tokio::spawn(client::play(net.clone(), scenario, 0));
     let mut talk = Talk::new(listener.accept().await);
     let mut answered = 0;
     let mut last = None;

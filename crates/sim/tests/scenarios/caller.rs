@@ -40,9 +40,16 @@ pub(crate) struct Heard {
 /// What was heard, for whoever judges the run.
 pub(crate) type Diary = Arc<Mutex<Vec<Heard>>>;
 
-/// Plays `scenario` through `pool`.
-pub(crate) async fn play(pool: Arc<Pool<SimConnector>>, scenario: Arc<Scenario>, clock: Clock, diary: Diary) {
-    for (place, exchange) in scenario.exchanges.iter().enumerate() {
+/// Plays its share of `scenario` through `pool`.
+pub(crate) async fn play(
+    pool: Arc<Pool<SimConnector>>,
+    scenario: Arc<Scenario>,
+    which: usize,
+    clock: Clock,
+    diary: Diary,
+) {
+    for place in scenario.share(which) {
+        let exchange = &scenario.exchanges[place];
         if exchange.think > 0 {
             tokio::time::sleep(Duration::from_millis(exchange.think)).await;
         }

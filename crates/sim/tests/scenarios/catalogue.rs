@@ -1,5 +1,6 @@
 //! The scenarios: what clients ask, what origins answer, and how the bytes of each look.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A message's content and its framing.
@@ -130,6 +131,10 @@ pub(crate) enum Origins {
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) exchanges: &'static [Exchange],
+    /// How many clients share them, each with a connection of its own, at the same time. A divisor of their number.
+    pub(crate) clients: usize,
+    /// Connections to the origin that may be.
+    pub(crate) max_connections: usize,
     /// All requests leave in one write.
     pub(crate) is_pipelined: bool,
     pub(crate) origins: Origins,
@@ -147,6 +152,8 @@ const WITH_ORIGIN: &[&str] = &["client", "relay"];
 const SCENARIO: Scenario = Scenario {
     name: "",
     exchanges: &[],
+    clients: 1,
+    max_connections: 100,
     is_pipelined: false,
     origins: Origins::One,
     worlds: ALL_WORLDS,
@@ -154,6 +161,12 @@ const SCENARIO: Scenario = Scenario {
 };
 
 impl Scenario {
+    /// Which exchanges are that client's.
+    pub(crate) fn share(&self, client: usize) -> Range<usize> {
+        let len = self.exchanges.len() / self.clients;
+        client * len..(client + 1) * len
+    }
+
     /// Whether an origin sends what nobody asked for. What comes after the next request was sent cannot be told from its
     /// answer: then only that the connection was clean when it was handed out can be asked for.
     pub(crate) fn has_stray(&self) -> bool {
@@ -308,6 +321,14 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "forgets",
         exchanges: &[Exchange { failure: Failure::Forgets, own_status: Some(500), ..GET }, GET],
         worlds: &["server"],
+        ..SCENARIO
+    },
+    Scenario { name: "crowd", exchanges: &[GET, POST, POST, GET], clients: 2, ..SCENARIO },
+    Scenario {
+        name: "queue",
+        exchanges: &[GET, POST, Exchange { origin_closes: true, ..POST }, GET],
+        clients: 4,
+        max_connections: 1,
         ..SCENARIO
     },
     Scenario {

@@ -17,11 +17,12 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// How long a client waits for a 100 before it sends its content all the same. RFC 9110 §10.1.1
 const CONTINUE_PATIENCE: Duration = Duration::from_millis(50);
 
-/// Connects, plays `scenario`, and closes.
-pub(crate) async fn play(net: SimNet, scenario: Arc<Scenario>) {
+/// Connects, plays its share of `scenario`, and closes.
+pub(crate) async fn play(net: SimNet, scenario: Arc<Scenario>, which: usize) {
     let Ok(Ok(socket)) = timeout(PATIENCE, net.client().connect(FRONT)).await else { return };
-    let mut client = Client { talk: Talk::new(socket), scenario };
-    if client.scenario.is_pipelined {
+    let exchanges = scenario.share(which).map(|place| (place, scenario.exchanges[place])).collect();
+    let mut client = Client { talk: Talk::new(socket), exchanges };
+    if scenario.is_pipelined {
         client.ask_all_at_once().await;
     } else {
         client.ask_one_by_one().await;
@@ -30,12 +31,13 @@ pub(crate) async fn play(net: SimNet, scenario: Arc<Scenario>) {
 
 struct Client {
     talk: Talk,
-    scenario: Arc<Scenario>,
+    /// Each with its place in the scenario.
+    exchanges: Vec<(usize, Exchange)>,
 }
 
 impl Client {
     fn methods(&self) -> Vec<String> {
-        self.scenario.exchanges.iter().map(|exchange| exchange.method.to_owned()).collect()
+        self.exchanges.iter().map(|(_, exchange)| exchange.method.to_owned()).collect()
     }
 
     fn responses(&self) -> Stream {
@@ -43,9 +45,10 @@ impl Client {
     }
 
     async fn ask_all_at_once(&mut self) {
-        let exchanges = self.scenario.exchanges.iter().enumerate();
-        let bytes: Vec<u8> =
-            exchanges.flat_map(|(place, it)| [request_head(place, it), request_content(place, it)].concat()).collect();
+        let exchanges = self.exchanges.iter();
+        let bytes: Vec<u8> = exchanges
+            .flat_map(|(place, it)| [request_head(*place, it), request_content(*place, it)].concat())
+            .collect();
         let methods = self.methods();
         let count = methods.len();
         let has_all = move |received: &[u8]| finished(received, &methods) == count;
@@ -54,31 +57,31 @@ impl Client {
     }
 
     async fn ask_one_by_one(&mut self) {
-        let scenario = self.scenario.clone();
-        for (place, exchange) in scenario.exchanges.iter().enumerate() {
+        for (answered, (place, exchange)) in self.exchanges.clone().into_iter().enumerate() {
             if exchange.think > 0 {
                 sleep(Duration::from_millis(exchange.think)).await;
             }
-            if timeout(PATIENCE, self.ask(place, exchange)).await.is_err() {
+            if timeout(PATIENCE, self.ask(answered, place, &exchange)).await.is_err() {
                 return;
             }
-            if self.leave(place + 1).await {
+            if self.leave(answered + 1).await {
                 return;
             }
         }
     }
 
-    /// Asks, and waits for the answer.
-    async fn ask(&mut self, place: usize, exchange: &Exchange) {
+    /// Asks, after so many answers, and waits for the next.
+    async fn ask(&mut self, answered: usize, place: usize, exchange: &Exchange) {
         let methods = self.methods();
-        let is_answered = move |received: &[u8]| finished(received, &methods) > place;
+        let is_answered = move |received: &[u8]| finished(received, &methods) > answered;
         let mut bytes = request_head(place, exchange);
         let content = request_content(place, exchange);
         if exchange.expects_continue {
             let methods = self.methods();
             let may_go_on = move |received: &[u8]| {
                 let stream = messages::responses(received, &methods, false);
-                let after = stream.messages.iter().skip_while(|message| finals_before(&stream, message.begin) < place);
+                let after =
+                    stream.messages.iter().skip_while(|message| finals_before(&stream, message.begin) < answered);
                 after.count() > 0
             };
             let _ = timeout(CONTINUE_PATIENCE, self.talk.say(&bytes, may_go_on)).await;
@@ -94,7 +97,8 @@ impl Client {
             self.talk.write(&bytes).await;
             for piece in content.chunks(exchange.upload_step) {
                 sleep(PAUSE).await;
-                let says_close = self.responses().finals().nth(place).is_some_and(|response| !response.keeps_alive());
+                let says_close =
+                    self.responses().finals().nth(answered).is_some_and(|response| !response.keeps_alive());
                 if says_close {
                     // RFC 9112 §9.5: who sees an early answer that closes stops sending.
                     break;

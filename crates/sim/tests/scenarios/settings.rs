@@ -56,8 +56,10 @@ pub(crate) fn server() -> ServerConfig {
     }
 }
 
-pub(crate) fn client() -> ClientConfig {
+pub(crate) fn client(max_connections: usize) -> ClientConfig {
     ClientConfig {
+        max_connections,
+        queue_timeout: TIMEOUT,
         connection: connection(),
         write_timeout: TIMEOUT,
         dial: DialPlan { connect_timeout: TIMEOUT, ..DialPlan::default() },

@@ -49,7 +49,14 @@ pub(crate) async fn relay(net: SimNet, scenario: Arc<Scenario>) {
     let origin = tokio::spawn(origin::serve(net.clone(), listener, scenario.clone()));
     let observer = Arc::new(Recorder::new(net.clone()));
     let origins = addresses.into_iter().map(Origin::at).collect();
-    let proxy = Proxy::new(origins, net.connector(), settings::proxy(), settings::client(), clock, observer);
+    let proxy = Proxy::new(
+        origins,
+        net.connector(),
+        settings::proxy(),
+        settings::client(scenario.max_connections),
+        clock,
+        observer,
+    );
     let proxy = proxy.expect("the settings are in order");
     let pool = proxy.pool().clone();
     let sweep = tokio::spawn({
@@ -66,19 +73,22 @@ pub(crate) async fn calls(net: SimNet, scenario: Arc<Scenario>, diary: Diary) {
     let clock = Clock::start();
     let origin = tokio::spawn(origin::serve(net.clone(), net.listen(ORIGIN), scenario.clone()));
     let observer = Arc::new(Recorder::new(net.clone()));
-    let pool = Arc::new(Pool::new(net.connector(), settings::client(), clock, observer));
+    let pool = Arc::new(Pool::new(net.connector(), settings::client(scenario.max_connections), clock, observer));
     let sweep = tokio::spawn({
         let pool = pool.clone();
         async move { pool.sweep().await }
     });
-    let caller = tokio::spawn(caller::play(pool.clone(), scenario, clock, diary));
-    watched(&net, Some(&pool), finish(&net, caller)).await;
+    let callers = (0..scenario.clients)
+        .map(|which| tokio::spawn(caller::play(pool.clone(), scenario.clone(), which, clock, diary.clone())));
+    for caller in callers.collect::<Vec<_>>() {
+        watched(&net, Some(&pool), finish(&net, caller)).await;
+    }
     watched(&net, Some(&pool), all_closed(&net)).await;
     stop(&net, sweep).await;
     stop(&net, origin).await;
 }
 
-/// Serves one client with `handler`, until all of its connections and the pool's have ended by themselves; drains then.
+/// Serves clients with `handler`, until all of their connections and the pool's have ended by themselves; drains then.
 pub(crate) async fn serve<H: Handler<SimSocket>>(
     net: SimNet,
     scenario: Arc<Scenario>,
@@ -95,8 +105,10 @@ pub(crate) async fn serve<H: Handler<SimSocket>>(
         let (server, listener) = (server.clone(), net.listen(FRONT));
         async move { server.serve(listener).await }
     });
-    let client = tokio::spawn(client::play(net.clone(), scenario));
-    watched(&net, pool, finish(&net, client)).await;
+    let clients = (0..scenario.clients).map(|which| tokio::spawn(client::play(net.clone(), scenario.clone(), which)));
+    for client in clients.collect::<Vec<_>>() {
+        watched(&net, pool, finish(&net, client)).await;
+    }
     watched(&net, pool, all_closed(&net)).await;
     if !has_drained.is_draining() {
         server.drain();
