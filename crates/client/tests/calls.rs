@@ -1,6 +1,6 @@
 //! One call on real sockets: how far it came, and what becomes of its connection however it ends.
 
-// A test fails by a panic, and so do its helpers.
+// A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kit;

@@ -1,6 +1,6 @@
 //! Peers that are late: each phase has its deadline, and each deadline its own end.
 
-// A test fails by a panic, and so do its helpers.
+// A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kit;

@@ -1,6 +1,6 @@
 //! Drains: everybody is told once, what is under way finishes, what does not is reset and counted.
 
-// A test fails by a panic, and so do its helpers.
+// A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kit;

@@ -1,6 +1,6 @@
 //! Exchanges on two connections: order, reuse, both directions at once, and who may not keep up.
 
-// A test fails by a panic, and so do its helpers.
+// A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kit;

@@ -1,6 +1,6 @@
 //! Origins that fail: another connection, another origin, another attempt, or an error that says what is known.
 
-// A test fails by a panic, and so do its helpers.
+// A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kit;

@@ -1,6 +1,6 @@
 //! Origins that have as many connections as they may: requests wait their turn, and the answer says so when it never comes.
 
-// A test fails by a panic, and so do its helpers.
+// A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kit;

@@ -1,7 +1,7 @@
 //! Many clients and origins that behave, misbehave and leave at random: nobody gets what is another's, nothing is sent
 //! twice that may not be, nothing hangs, and the books agree at the end.
 
-// A test fails by a panic, and so do its helpers.
+// A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kit;

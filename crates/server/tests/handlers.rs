@@ -1,6 +1,6 @@
 //! What a handler can do with an exchange, and what is done for it that it leaves undone.
 
-// A test fails by a panic, and so do its helpers.
+// A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod kit;
@@ -457,6 +457,28 @@ fn what_is_left_undone_of_a_response_until_the_end() {
             Err(cut) => assert_eq!(cut.end, End::Reset),
         }
         rig.finish().await;
+    });
+}
+
+/// The process goes down in the middle of it all: what was sent of such a response must not look whole then either.
+#[test]
+fn a_runtime_that_goes_down_cuts_responses_off() {
+    run(async {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let rig = runtime.spawn(async { Rig::start(&config()) }).await.unwrap();
+        let mut client = Wire::connect(rig.address).await;
+        client.send("GET /pieces HTTP/1.0\r\n\r\n").await;
+        let head = client.head().await.unwrap();
+        let (mut runtime, mut body) = (Some(runtime), Vec::new());
+        let go_down = |piece: &[u8]| {
+            body.extend_from_slice(piece);
+            if let Some(runtime) = runtime.take_if(|_| body == b"one") {
+                runtime.shutdown_background();
+            }
+        };
+        assert_eq!(client.content(head.response_framing("GET"), go_down).await, Err(End::Reset));
+        assert_eq!(rig.recorder.until_closed(Side::Downstream, 1).await.reason, CloseReason::Cancelled);
+        rig.recorder.check_laws();
     });
 }
 

@@ -2,7 +2,7 @@
 
 // Each test binary uses a part of it.
 #![allow(dead_code, unreachable_pub)]
-// A test fails by a panic, and so do its helpers.
+// A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../../../proxy/tests/kit/message.rs"]
