@@ -53,33 +53,35 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Every action at every byte boundary of both directions of every connection that `scenario` makes without faults, and
-/// every action that needs no place after every operation. One fault a run. Returns how many runs there were.
+/// Which faults are tried, one a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Menu<'a> {
+    /// At every byte boundary of both directions of every connection.
+    pub at_bytes: &'a [Action],
+    /// At the beginning of both directions of every connection.
+    pub at_beginnings: &'a [Action],
+    /// After every operation on a socket of what is tested. Those that need a place do nothing.
+    pub at_operations: &'a [Action],
+}
+
+/// Tries every fault of `menu` on the connections that `scenario` makes without any. Returns how many runs there were.
 ///
 /// # Errors
 /// The first run that breaks a law, and the plans of all others that do.
-pub fn exhaust(
-    scenario: &str,
-    at_bytes: &[Action],
-    at_operations: &[Action],
-    judge: Judge<'_>,
-) -> Result<u64, Box<Failure>> {
+pub fn exhaust(scenario: &str, menu: &Menu<'_>, judge: Judge<'_>) -> Result<u64, Box<Failure>> {
     let calm = Plan::calm(scenario);
     let (record, violations) = judge(&calm);
     let mut faults = Vec::new();
+    let mut add = |trigger, actions: &[Action]| faults.extend(actions.iter().map(|&action| Fault { trigger, action }));
     for (index, wire) in record.trace.wires.iter().enumerate() {
         let delivered = record.trace.counts(index).delivered;
         for way in Way::BOTH {
-            for offset in 0..=delivered[way as usize] {
-                let trigger = Trigger::Bytes { wire: wire.name, way, offset };
-                faults.extend(at_bytes.iter().map(|action| Fault { trigger, action: *action }));
-            }
+            let at = |offset| Trigger::Bytes { wire: wire.name, way, offset };
+            add(at(0), menu.at_beginnings);
+            (0..=delivered[way as usize]).for_each(|offset| add(at(offset), menu.at_bytes));
         }
     }
-    for operation in 1..=record.operations {
-        let trigger = Trigger::Operation(operation);
-        faults.extend(at_operations.iter().map(|action| Fault { trigger, action: *action }));
-    }
+    (1..=record.operations).for_each(|number| add(Trigger::Operation(number), menu.at_operations));
     let mut first = None;
     note(&mut first, record, violations);
     let mut runs = 1;

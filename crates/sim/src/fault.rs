@@ -108,9 +108,9 @@ pub enum Action {
     Fin(u64),
     /// The peer closes with RST, so many milliseconds later.
     Rst(u64),
-    /// What is tested is drained.
+    /// What is tested is drained. At a byte, the direction pauses for a millisecond.
     Drain,
-    /// The tasks of what is tested are dropped.
+    /// The tasks of what is tested are dropped. At a byte, as for [`Self::Drain`].
     Cancel,
 }
 

@@ -11,7 +11,7 @@ use sheave_lifecycle::observe::ConnectionId;
 use sheave_lifecycle::phase::Side;
 
 use crate::run::{Ended, Record};
-use crate::trace::{Counts, Entry, Seen, What, Whose, WireIndex};
+use crate::trace::{Entry, Seen, What, Whose, WireIndex};
 
 /// A law that did not hold.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -291,7 +291,153 @@ fn ours(record: &Record, what: &What) -> Option<(WireIndex, bool)> {
     }
 }
 
-/// How far every connection of a run had come in the end.
-pub fn counts(record: &Record) -> Vec<Counts> {
-    (0..record.trace.wires.len()).map(|wire| record.trace.counts(wire)).collect()
+#[cfg(test)]
+mod tests {
+    use sheave_lifecycle::deadline::Timer;
+    use sheave_lifecycle::observe::{MadeBy, Outcome};
+    use sheave_lifecycle::phase::Phase;
+
+    use super::*;
+    use crate::fault::{Way, WireName};
+    use crate::plan::Plan;
+    use crate::tcp::Farewell;
+    use crate::trace::{ExchangeEnded, Trace, WireLog};
+
+    const PATIENCE: Patience = Patience {
+        timeout: Duration::from_millis(300),
+        tick: Duration::from_millis(1),
+        sweep: Duration::from_millis(100),
+    };
+    const ID: ConnectionId = ConnectionId(7);
+
+    /// A run of one connection, with what happened at which millisecond.
+    fn record(is_upstream: bool, entries: Vec<(u64, What)>) -> Record {
+        let mut log = WireLog::new(WireName { is_upstream, number: 1 });
+        log.id = Some(ID);
+        let entries = entries.into_iter().map(|(millis, what)| Entry { at: Duration::from_millis(millis), what });
+        Record {
+            plan: Plan::calm("laws"),
+            trace: Trace { entries: entries.collect(), wires: vec![log] },
+            ended: Ended::Completed,
+            tasks_left: 0,
+            sockets_left: 0,
+            operations: 0,
+            broken: Vec::new(),
+        }
+    }
+
+    fn broken(record: &Record) -> Vec<u8> {
+        check(record, &PATIENCE).iter().map(|violation| violation.law).collect()
+    }
+
+    fn closed(side: Side, exchanges: u64, bytes: [u64; 2]) -> What {
+        What::Seen(Seen::Closed(side, ID, CloseReason::TimedOut(Timer::Idle), Phase::Idle, exchanges, bytes))
+    }
+
+    fn opened(side: Side) -> What {
+        What::Seen(Seen::Opened(side, ID))
+    }
+
+    fn ended(number: u64) -> What {
+        let end = ExchangeEnded {
+            number,
+            method: "GET".to_owned(),
+            status: 200,
+            outcome: Outcome::Answered(MadeBy::Us),
+            error: None,
+            attempts: 0,
+        };
+        What::Seen(Seen::ExchangeEnded(ID, Box::new(end)))
+    }
+
+    const DOWN: Side = Side::Downstream;
+
+    /// A life without offence, with something put in after so many entries.
+    fn life(place: usize, more: Vec<(u64, What)>) -> Record {
+        let mut entries = vec![
+            (0, What::Accepted(0)),
+            (0, opened(DOWN)),
+            (9, What::Read(0, Whose::Ours, 5)),
+            (9, What::Seen(Seen::Moved(DOWN, ID, Phase::Waiting))),
+            (9, What::Wrote(0, Whose::Ours, 6)),
+            (9, ended(1)),
+            (9, What::Seen(Seen::Moved(DOWN, ID, Phase::Idle))),
+            (309, closed(DOWN, 1, [5, 6])),
+            (309, What::Closed(0, Whose::Ours, Farewell::Fin)),
+        ];
+        entries.splice(place..place, more);
+        record(false, entries)
+    }
+
+    #[test]
+    fn a_life_in_order_breaks_no_law() {
+        assert_eq!(broken(&life(0, Vec::new())), []);
+    }
+
+    #[test]
+    fn law_1_can_fail() {
+        assert_eq!(broken(&life(8, vec![(309, closed(DOWN, 1, [5, 6]))])), [1], "closed twice");
+        assert_eq!(broken(&life(1, vec![(0, opened(DOWN))])), [1], "opened twice");
+        assert_eq!(broken(&record(false, vec![(0, opened(DOWN))])), [1], "never closed");
+        assert_eq!(broken(&record(false, vec![(0, closed(DOWN, 0, [0, 0]))])), [1], "never opened");
+        let books = record(false, vec![(0, opened(DOWN)), (0, closed(DOWN, 0, [1, 0]))]);
+        assert_eq!(broken(&books), [1], "a byte that nobody sent");
+    }
+
+    #[test]
+    fn law_2_can_fail() {
+        assert_eq!(broken(&life(6, vec![(9, ended(1))])), [2], "ended twice");
+        assert_eq!(broken(&life(6, vec![(9, ended(2))])), [2], "never begun");
+        let open = record(false, vec![(0, opened(DOWN)), (0, closed(DOWN, 1, [0, 0]))]);
+        assert_eq!(broken(&open), [2], "never ended");
+    }
+
+    #[test]
+    fn law_5_can_fail() {
+        for dead in [What::FinDelivered(0, Way::In), What::RstDelivered(0, Way::In), What::Delivered(0, Way::In, 1)] {
+            let reused = |first: Vec<(u64, What)>| {
+                let mut entries = vec![(0, opened(Side::Upstream)), (0, What::Seen(Seen::Parked(ID)))];
+                entries.extend(first);
+                entries.extend([(0, What::Seen(Seen::Reused(ID))), (0, closed(Side::Upstream, 1, [0, 0]))]);
+                record(true, entries)
+            };
+            assert_eq!(broken(&reused(vec![(0, dead.clone())])), [5], "{dead:?}");
+            assert_eq!(broken(&reused(Vec::new())), []);
+        }
+    }
+
+    #[test]
+    fn law_8_can_fail() {
+        let late = |millis| {
+            let entries = [(0, What::Accepted(0)), (0, opened(DOWN)), (millis, closed(DOWN, 0, [0, 0]))];
+            record(false, entries.into_iter().chain([(millis, What::Closed(0, Whose::Ours, Farewell::Fin))]).collect())
+        };
+        assert_eq!(broken(&late(301)), []);
+        assert_eq!(broken(&late(302)), [8, 8], "nothing happened at all, and not on this connection");
+        let drips = |millis| {
+            let mut entries = vec![(0, What::Accepted(0)), (0, opened(DOWN))];
+            entries.extend((0..millis / 100).map(|step| (step * 100, What::Read(0, Whose::Ours, 1))));
+            entries.push((millis, closed(DOWN, 0, [millis / 100, 0])));
+            entries.push((millis, What::Closed(0, Whose::Ours, Farewell::Fin)));
+            record(false, entries)
+        };
+        assert_eq!(broken(&drips(300)), []);
+        assert_eq!(broken(&drips(500)), [8], "a head that drips");
+        let parked = |millis| {
+            let up = Side::Upstream;
+            let parked = What::Seen(Seen::Parked(ID));
+            let entries = [(0, What::Established(0)), (0, opened(up)), (0, parked), (millis, closed(up, 0, [0, 0]))];
+            record(true, entries.into_iter().chain([(millis, What::Closed(0, Whose::Ours, Farewell::Fin))]).collect())
+        };
+        assert_eq!(broken(&parked(401)), [], "the pool looks ten times a second");
+        assert_eq!(broken(&parked(402)), [8, 8]);
+    }
+
+    #[test]
+    fn law_10_can_fail() {
+        let calm = life(0, Vec::new());
+        assert_eq!(broken(&Record { tasks_left: 1, ..calm.clone() }), [10]);
+        assert_eq!(broken(&Record { sockets_left: 1, ..calm.clone() }), [10]);
+        assert_eq!(broken(&Record { ended: Ended::Stuck, ..calm }), [10]);
+    }
 }

@@ -437,6 +437,10 @@ impl State {
         let Some(place) = self.faults.iter().position(|fault| fault.trigger == here) else { return false };
         let fault = self.faults.remove(place);
         self.tell(What::Fault(fault));
+        if matches!(fault.action, Action::Drain | Action::Cancel) {
+            // With so many bytes delivered, and no more yet.
+            self.act(index, way, Action::Split(1));
+        }
         let after = match fault.action {
             Action::HalfClose(after) | Action::Fin(after) | Action::Rst(after) => Duration::from_millis(after),
             _ => Duration::ZERO,

@@ -1,20 +1,24 @@
-//! The laws can fail: relays that break one rule each are caught, in the run in which it shows and in no calm one.
+//! The laws can fail: what breaks one rule is caught, in the run in which it shows and in no calm one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sheave_client::config::ClientConfig;
 use sheave_net::dial::Connect;
+use sheave_sim::laws;
 use sheave_sim::net::SimNet;
 use sheave_sim::plan::Plan;
 use sheave_sim::run::run;
 
+use crate::caller::Diary;
 use crate::catalogue::{self, Scenario};
 use crate::client;
 use crate::http_laws;
 use crate::messages::{self, Message};
 use crate::origin;
-use crate::settings::{FRONT, ORIGIN};
+use crate::settings::{self, FRONT, LAW, ORIGIN};
 use crate::talk::Talk;
+use crate::worlds;
 
 /// The rule that a relay breaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,6 +144,18 @@ fn a_relay_without_flaw_breaks_no_law() {
 #[test]
 fn law_3_can_fail() {
     assert_eq!(broken_laws("get", "", Flaw::AnswersLate), [3]);
+}
+
+/// Without its check before reuse, a pool hands out what its origin has closed.
+#[test]
+fn law_5_can_fail() {
+    for (check_before_reuse, expected) in [(true, None), (false, Some(5))] {
+        let scenario = catalogue::scenario("closed");
+        let client = ClientConfig { check_before_reuse, ..settings::client(scenario.max_connections) };
+        let record = run(&Plan::calm("client/closed"), |net| worlds::calls(net, scenario, Diary::default(), client));
+        let broken = laws::check(&record, &LAW);
+        assert_eq!(broken.first().map(|violation| violation.law), expected, "{broken:?}\n{}", record.trace);
+    }
 }
 
 #[test]

@@ -1,33 +1,32 @@
 //! Every fault at every byte boundary of every scenario, in both directions of every connection; one fault a run.
 
-use sheave_sim::explore::exhaust;
+use sheave_sim::explore::{Menu, exhaust};
 use sheave_sim::fault::Action;
 
 use crate::judge::{judge, scenarios};
 
-/// What can happen at a byte.
-const AT_BYTES: [Action; 10] = [
-    Action::Split(1),
-    Action::Drip(200),
-    Action::Stall,
-    Action::HalfClose(0),
-    Action::Fin(0),
-    Action::Fin(1),
-    Action::Rst(0),
-    Action::Rst(1),
-    Action::Drain,
-    Action::Cancel,
-];
-
-/// What can happen between two polls.
-const AT_OPERATIONS: [Action; 2] = [Action::Drain, Action::Cancel];
+const MENU: Menu<'_> = Menu {
+    at_bytes: &[
+        Action::Split(1),
+        Action::Stall,
+        Action::HalfClose(0),
+        Action::Fin(0),
+        Action::Fin(1),
+        Action::Rst(0),
+        Action::Rst(1),
+        Action::Drain,
+        Action::Cancel,
+    ],
+    at_beginnings: &[Action::Drip(1), Action::Drip(20), Action::Drip(200)],
+    at_operations: &[Action::Drain, Action::Cancel],
+};
 
 /// Tries them on those scenarios of `world` whose turn it is, counted by `parts`: so the work is shared by threads.
 fn every_fault(world: &str, part: usize, parts: usize) {
     let mut all = 0;
     let mut failures = Vec::new();
     for scenario in scenarios(world, false).into_iter().skip(part).step_by(parts) {
-        match exhaust(&scenario, &AT_BYTES, &AT_OPERATIONS, &judge) {
+        match exhaust(&scenario, &MENU, &judge) {
             Ok(runs) => all += runs,
             Err(failure) => failures.push(failure.to_string()),
         }

@@ -10,7 +10,7 @@ use crate::caller::Diary;
 use crate::catalogue::{self, Scenario};
 use crate::handler::SCRIPTED_PANIC;
 use crate::http_laws;
-use crate::settings::LAW;
+use crate::settings::{self, LAW};
 use crate::worlds;
 
 /// The scenarios of a world, as plans name them; those that are too long for a fault at every byte, if `with_long`.
@@ -28,7 +28,10 @@ pub(crate) fn judge(plan: &Plan) -> (Record, Vec<Violation>) {
     let mut record = match world {
         "server" => run(plan, |net| worlds::server(net, scenario.clone())),
         "relay" => run(plan, |net| worlds::relay(net, scenario.clone())),
-        _ => run(plan, |net| worlds::calls(net, scenario.clone(), diary.clone())),
+        _ => run(plan, |net| {
+            let client = settings::client(scenario.max_connections);
+            worlds::calls(net, scenario.clone(), diary.clone(), client)
+        }),
     };
     let heard = std::mem::take(&mut *diary.lock().unwrap_or_else(PoisonError::into_inner));
     // A handler that panics by its script is no news.

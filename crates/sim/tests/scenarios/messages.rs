@@ -211,7 +211,7 @@ fn fields<'t>(lines: impl Iterator<Item = &'t str>) -> Result<Vec<(String, Strin
     let mut fields = Vec::new();
     for line in lines {
         let (name, value) = line.split_once(": ").ok_or_else(|| format!("a bad field line {line:?}"))?;
-        if name.is_empty() || name.contains(' ') || value.contains(['\r', '\n']) {
+        if name.is_empty() || name.contains(' ') || value.bytes().any(|byte| byte == b'\r' || byte == b'\n') {
             return Err(format!("a bad field line {line:?}"));
         }
         fields.push((name.to_ascii_lowercase(), value.to_owned()));

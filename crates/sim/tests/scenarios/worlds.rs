@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use sheave_client::config::ClientConfig;
 use sheave_client::origin::Origin;
 use sheave_client::pool::Pool;
 use sheave_net::clock::Clock;
@@ -69,11 +70,11 @@ pub(crate) async fn relay(net: SimNet, scenario: Arc<Scenario>) {
 }
 
 /// A user of a pool, and an origin.
-pub(crate) async fn calls(net: SimNet, scenario: Arc<Scenario>, diary: Diary) {
+pub(crate) async fn calls(net: SimNet, scenario: Arc<Scenario>, diary: Diary, client: ClientConfig) {
     let clock = Clock::start();
     let origin = tokio::spawn(origin::serve(net.clone(), net.listen(ORIGIN), scenario.clone()));
     let observer = Arc::new(Recorder::new(net.clone()));
-    let pool = Arc::new(Pool::new(net.connector(), settings::client(scenario.max_connections), clock, observer));
+    let pool = Arc::new(Pool::new(net.connector(), client, clock, observer));
     let sweep = tokio::spawn({
         let pool = pool.clone();
         async move { pool.sweep().await }
