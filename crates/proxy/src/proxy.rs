@@ -107,7 +107,7 @@ where
                 Ok(())
             }
             Onward::Local(Local::Trace) => {
-                exchange.answer(&Answer::new(StatusCode::METHOD_NOT_ALLOWED, "trace-not-supported"));
+                exchange.answer(&Answer::new(StatusCode::NOT_IMPLEMENTED, "trace-not-supported"));
                 Ok(())
             }
             Onward::Local(Local::Options) => {

@@ -319,7 +319,7 @@ fn what_ends_at_the_proxy() {
         let table = [
             ("OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", 200, None),
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nContent-Length: 2\r\n\r\nok", 200, None),
-            ("TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nSecret: x\r\n\r\n", 405, Some("trace-not-supported")),
+            ("TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nSecret: x\r\n\r\n", 501, Some("trace-not-supported")),
             ("GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 a, 1.1 P (x)\r\n\r\n", 508, Some("proxy-loop")),
         ];
         for (request, status, cause) in table {
