@@ -515,6 +515,19 @@ impl State {
         self.timers.first_key_value().map(|((at, _), _)| self.began + *at)
     }
 
+    /// Lets all come to its end that was under way when everything was dropped: what was sent arrives.
+    pub(crate) fn run_out(&mut self) {
+        for index in 0..self.wires.len() {
+            for path in &mut self.wires[index].paths {
+                path.drips = None;
+                if !matches!(path.hold, Hold::Forever) {
+                    path.hold = Hold::Open;
+                }
+            }
+            self.flow(index);
+        }
+    }
+
     /// Lets happen what is due.
     pub(crate) fn run_due(&mut self) {
         let now = self.now();

@@ -90,6 +90,7 @@ pub fn run<F: Future<Output = ()>>(plan: &Plan, scenario: impl FnOnce(SimNet) ->
         broken.push("the runtime could not be dropped".to_owned());
     }
     net.with(|state| {
+        state.run_out();
         broken.append(&mut state.broken);
         Record {
             plan: plan.clone(),

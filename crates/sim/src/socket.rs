@@ -281,6 +281,10 @@ impl Drop for SimSocket {
     fn drop(&mut self) {
         self.net.with(|state| {
             let whose = state.wires[self.wire].whose(self.end);
+            // What is tested is cancelled, and its peers are not: theirs stay open, whatever is dropped first.
+            if whose == Whose::Peers && state.is_cancelled {
+                return;
+            }
             state.begin(whose);
             state.close(self.wire, self.end);
         });

@@ -50,6 +50,8 @@ pub(crate) struct Exchange {
     pub(crate) is_early: bool,
     pub(crate) status: u16,
     pub(crate) response: Content,
+    /// The response's content comes in two parts, with a pause between them.
+    pub(crate) is_streamed: bool,
     /// The origin speaks HTTP/1.0.
     pub(crate) has_old_origin: bool,
     /// The origin says `Connection: close`, and closes.
@@ -103,6 +105,7 @@ const GET: Exchange = Exchange {
     is_early: false,
     status: 200,
     response: Content::Length(5),
+    is_streamed: false,
     has_old_origin: false,
     origin_closes: false,
     think: 0,
@@ -220,7 +223,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "until-close",
-        exchanges: &[GET, Exchange { response: Content::UntilClose(6), origin_closes: true, ..GET }],
+        exchanges: &[GET, Exchange { response: Content::UntilClose(6), is_streamed: true, origin_closes: true, ..GET }],
         ..SCENARIO
     },
     Scenario {
@@ -248,11 +251,25 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "http10-stream",
-        exchanges: &[Exchange { is_old: true, response: Content::Chunked(&[4, 3], true), ..GET }],
+        exchanges: &[Exchange { is_old: true, response: Content::Chunked(&[4, 3], true), is_streamed: true, ..GET }],
         worlds: WITH_CLIENT,
         ..SCENARIO
     },
     Scenario { name: "hints", exchanges: &[Exchange { interim: Some(103), ..GET }, GET], ..SCENARIO },
+    Scenario {
+        name: "http10-hints",
+        exchanges: &[Exchange { interim: Some(103), is_old: true, asks_to_keep: true, ..GET }],
+        worlds: WITH_CLIENT,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "stream",
+        exchanges: &[
+            Exchange { response: Content::Chunked(&[3, 2], true), is_streamed: true, ..POST },
+            Exchange { response: Content::Length(7), is_streamed: true, ..GET },
+        ],
+        ..SCENARIO
+    },
     Scenario {
         name: "stray",
         exchanges: &[Exchange { bad_end: BadEnd::Stray, ..GET }, POST],

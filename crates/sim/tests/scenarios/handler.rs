@@ -15,6 +15,7 @@ use sheave_server::handler::Handler;
 use sheave_sim::net::SimNet;
 
 use crate::catalogue::{self, Content, Failure, Scenario, pattern};
+use crate::origin::PAUSE;
 
 /// What a handler says that panics because its scenario says so.
 pub(crate) const SCRIPTED_PANIC: &str = "as the scenario says";
@@ -63,10 +64,16 @@ impl<S: Socket> Handler<S> for Scripted {
         match script.response {
             Content::None => exchange.respond(&mut head, b"").await,
             Content::Declared(len) => exchange.respond(&mut head, &pattern(place, false, len)).await,
-            Content::Length(_) => exchange.respond(&mut head, &content).await,
-            Content::UntilClose(_) => {
-                exchange.send_head(&mut head, BodyLength::UntilClose)?;
-                exchange.send(&content, true).await
+            Content::Length(_) if !script.is_streamed => exchange.respond(&mut head, &content).await,
+            Content::Length(_) | Content::UntilClose(_) => {
+                let length = match script.response {
+                    Content::Length(len) => BodyLength::Known(len as u64),
+                    _ => BodyLength::UntilClose,
+                };
+                exchange.send_head(&mut head, length)?;
+                exchange.send(&content[..content.len() - 3], false).await?;
+                pause(script).await;
+                exchange.send(&content[content.len() - 3..], true).await
             }
             Content::Chunked(sizes, has_trailers) => {
                 exchange.send_head(&mut head, BodyLength::Chunked)?;
@@ -74,6 +81,7 @@ impl<S: Socket> Handler<S> for Scripted {
                 for size in sizes {
                     let (piece, behind) = rest.split_at(*size);
                     exchange.send(piece, false).await?;
+                    pause(script).await;
                     rest = behind;
                 }
                 let mut trailers = Fields::new();
@@ -106,6 +114,12 @@ impl Scripted {
             self.net.broken(format!("the handler was shown {seen:?} and {trailers:?} as the whole of request {place}"));
         }
         Ok(())
+    }
+}
+
+async fn pause(script: &catalogue::Exchange) {
+    if script.is_streamed {
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

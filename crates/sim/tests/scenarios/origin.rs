@@ -13,6 +13,8 @@ use crate::catalogue::{BadEnd, Scenario, interim, response, stray};
 use crate::messages;
 use crate::talk::Talk;
 
+/// Between the two parts of a response that is streamed.
+pub(crate) const PAUSE: Duration = Duration::from_millis(1);
 /// How long an origin that closes idle connections waits for the next request.
 const IDLE: Duration = Duration::from_millis(5);
 
@@ -76,7 +78,13 @@ async fn answer(net: SimNet, socket: SimSocket, scenario: Arc<Scenario>) {
             talk.say(&[], |received| received.len() > known).await;
             continue;
         }
-        talk.write(&response(place, exchange)).await;
+        let bytes = response(place, exchange);
+        let (begin, rest) = bytes.split_at(if exchange.is_streamed { bytes.len() - 3 } else { bytes.len() });
+        talk.write(begin).await;
+        if exchange.is_streamed {
+            tokio::time::sleep(PAUSE).await;
+            talk.write(rest).await;
+        }
         answered += 1;
         has_told_interim = false;
         match exchange.bad_end {
