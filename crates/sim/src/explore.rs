@@ -58,6 +58,8 @@ impl std::error::Error for Failure {}
 pub struct Menu<'a> {
     /// At every byte boundary of both directions of every connection.
     pub at_bytes: &'a [Action],
+    /// At every byte boundary of what peers send.
+    pub at_bytes_in: &'a [Action],
     /// At the beginning of both directions of every connection.
     pub at_beginnings: &'a [Action],
     /// After every operation on a socket of what is tested. Those that need a place do nothing.
@@ -78,7 +80,10 @@ pub fn exhaust(scenario: &str, menu: &Menu<'_>, judge: Judge<'_>) -> Result<u64,
         for way in Way::BOTH {
             let at = |offset| Trigger::Bytes { wire: wire.name, way, offset };
             add(at(0), menu.at_beginnings);
-            (0..=delivered[way as usize]).for_each(|offset| add(at(offset), menu.at_bytes));
+            for offset in 0..=delivered[way as usize] {
+                add(at(offset), menu.at_bytes);
+                add(at(offset), if way == Way::In { menu.at_bytes_in } else { &[] });
+            }
         }
     }
     (1..=record.operations).for_each(|number| add(Trigger::Operation(number), menu.at_operations));

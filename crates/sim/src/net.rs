@@ -343,7 +343,8 @@ impl State {
         let written = self.wires[wire].tcp.write(end, parts);
         if let Ok(len) = written {
             let log = self.trace.wires[wire].bytes_mut(whose.writes());
-            log.extend(parts.iter().flat_map(|part| part.iter()).take(len));
+            let end = log.len() + len;
+            parts.iter().for_each(|part| log.extend_from_slice(&part[..part.len().min(end - log.len())]));
             self.tell(What::Wrote(wire, whose, len));
             self.flow(wire);
         }

@@ -3,9 +3,9 @@
 //! A pure table of rules. Every one of them was seen on real loopback sockets, and `tests/parity.rs` holds the two side
 //! by side.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use bytes::BytesMut;
 use sheave_lifecycle::errno::Errno;
 
 /// One of the two ends of a connection.
@@ -58,9 +58,9 @@ pub enum Farewell {
 struct Half {
     buffers: Buffers,
     /// Delivered and not read.
-    received: VecDeque<u8>,
+    received: BytesMut,
     /// Written and not delivered.
-    sending: VecDeque<u8>,
+    sending: BytesMut,
     /// A descriptor refers to it.
     is_held: bool,
     /// Its FIN is sent, or will be when `sending` is empty.
@@ -81,8 +81,8 @@ impl Half {
     fn new(buffers: Buffers) -> Self {
         Self {
             buffers,
-            received: VecDeque::new(),
-            sending: VecDeque::new(),
+            received: BytesMut::new(),
+            sending: BytesMut::new(),
             is_held: true,
             ends_writing: false,
             has_fin: false,
@@ -152,7 +152,7 @@ impl Tcp {
             return half.end_of_reading();
         }
         let len = into.len().min(half.received.len());
-        into.iter_mut().zip(half.received.drain(..len)).for_each(|(to, from)| *to = from);
+        into[..len].copy_from_slice(&half.received.split_to(len));
         Ok(len)
     }
 
@@ -181,10 +181,13 @@ impl Tcp {
         if room == 0 {
             return Err(Errno::EAGAIN);
         }
-        let half = self.half_mut(at);
-        let before = half.sending.len();
-        half.sending.extend(parts.iter().flat_map(|part| part.iter()).take(room));
-        Ok(half.sending.len() - before)
+        let sending = &mut self.half_mut(at).sending;
+        let before = sending.len();
+        for part in parts {
+            let left = room - (sending.len() - before);
+            sending.extend_from_slice(&part[..left.min(part.len())]);
+        }
+        Ok(sending.len() - before)
     }
 
     /// `shutdown` of the writing side.
@@ -288,10 +291,10 @@ impl Tcp {
 
     /// Delivers `len` bytes, no more than [`Self::deliverable`], from `from` to the other end.
     pub fn deliver(&mut self, from: End, len: usize) {
-        let bytes: Vec<u8> = self.half_mut(from).sending.drain(..len).collect();
+        let bytes = self.half_mut(from).sending.split_to(len);
         let receiver = self.half_mut(from.other());
         if receiver.is_held {
-            receiver.received.extend(bytes);
+            receiver.received.extend_from_slice(&bytes);
         } else if len > 0 && !receiver.is_over {
             // Bytes for an end that was closed.
             receiver.abort();

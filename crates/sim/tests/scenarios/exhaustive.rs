@@ -7,7 +7,6 @@ use crate::judge::{judge, scenarios};
 
 const MENU: Menu<'_> = Menu {
     at_bytes: &[
-        Action::Split(1),
         Action::Stall,
         Action::HalfClose(0),
         Action::Fin(0),
@@ -17,6 +16,7 @@ const MENU: Menu<'_> = Menu {
         Action::Drain,
         Action::Cancel,
     ],
+    at_bytes_in: &[Action::Split(1)],
     at_beginnings: &[Action::Drip(1), Action::Drip(20), Action::Drip(200)],
     at_operations: &[Action::Drain, Action::Cancel],
 };

@@ -17,8 +17,8 @@ pub(crate) struct Message {
     /// Behind its last byte, if it is whole.
     pub(crate) end: Option<usize>,
     pub(crate) start_line: String,
-    /// Names in lower case.
-    pub(crate) fields: Vec<(String, String)>,
+    /// The field lines as they are, checked.
+    lines: Vec<String>,
     pub(crate) framing: Framing,
     pub(crate) content: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
@@ -29,12 +29,19 @@ impl Message {
         self.end.is_some()
     }
 
+    /// The values of the fields of that name, which is in lower case.
     pub(crate) fn values<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m str> {
-        self.fields.iter().filter(move |(it, _)| it == name).map(|(_, value)| value.as_str())
+        self.lines.iter().filter_map(move |line| {
+            let value = line.get(name.len()..)?.strip_prefix(": ")?;
+            line[..name.len()].eq_ignore_ascii_case(name).then_some(value)
+        })
     }
 
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+        self.lines.iter().find_map(|line| {
+            let value = line.get(name.len()..)?.strip_prefix(": ")?;
+            line[..name.len()].eq_ignore_ascii_case(name).then_some(value)
+        })
     }
 
     fn word(&self, place: usize) -> &str {
@@ -157,8 +164,7 @@ fn read(bytes: &[u8], framing: impl Fn(&Message, &[Message]) -> Result<Framing, 
     let mut stream = Stream::default();
     let mut at = 0;
     while at < bytes.len() {
-        let Some(head_len) = bytes[at..].windows(4).position(|window| window == b"\r\n\r\n").map(|place| place + 4)
-        else {
+        let Some(head_len) = find(&bytes[at..], b"\r\n\r\n").map(|place| place + 4) else {
             stream.rest = bytes.len() - at;
             break;
         };
@@ -192,6 +198,18 @@ fn read(bytes: &[u8], framing: impl Fn(&Message, &[Message]) -> Result<Framing, 
     stream
 }
 
+/// Where `needle` stands first; it begins with CR.
+fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let place = from + bytes[from..].iter().position(|byte| *byte == b'\r')?;
+        if bytes[place..].starts_with(needle) {
+            return Some(place);
+        }
+        from = place + 1;
+    }
+}
+
 fn head(bytes: &[u8], begin: usize) -> Result<Message, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "a head that is no text".to_owned())?;
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
@@ -200,23 +218,21 @@ fn head(bytes: &[u8], begin: usize) -> Result<Message, String> {
         begin,
         end: None,
         start_line,
-        fields: fields(lines)?,
+        lines: field_lines(lines)?,
         framing: Framing::None,
         content: Vec::new(),
         trailers: Vec::new(),
     })
 }
 
-fn fields<'t>(lines: impl Iterator<Item = &'t str>) -> Result<Vec<(String, String)>, String> {
-    let mut fields = Vec::new();
-    for line in lines {
-        let (name, value) = line.split_once(": ").ok_or_else(|| format!("a bad field line {line:?}"))?;
-        if name.is_empty() || name.contains(' ') || value.bytes().any(|byte| byte == b'\r' || byte == b'\n') {
-            return Err(format!("a bad field line {line:?}"));
-        }
-        fields.push((name.to_ascii_lowercase(), value.to_owned()));
-    }
-    Ok(fields)
+fn field_lines<'t>(lines: impl Iterator<Item = &'t str>) -> Result<Vec<String>, String> {
+    let check = |line: &str| {
+        let name = line.find(": ").unwrap_or(0);
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let is_good = name > 0 && line.as_bytes()[..name].iter().all(|byte| is_name(*byte));
+        if is_good { Ok(line.to_owned()) } else { Err(format!("a bad field line {line:?}")) }
+    };
+    lines.map(check).collect()
 }
 
 /// Takes a message's content, as far as it is here; how many bytes it was, if all of it.
@@ -236,7 +252,7 @@ fn content(message: &mut Message, rest: &[u8]) -> Result<Option<usize>, String> 
 }
 
 fn chunks(message: &mut Message, rest: &[u8]) -> Result<Option<usize>, String> {
-    let line = |at: usize| rest[at..].windows(2).position(|window| window == b"\r\n").map(|place| at + place);
+    let line = |at: usize| find(&rest[at..], b"\r\n").map(|place| at + place);
     let mut at = 0;
     loop {
         let Some(end) = line(at) else { return Ok(None) };
@@ -261,7 +277,9 @@ fn chunks(message: &mut Message, rest: &[u8]) -> Result<Option<usize>, String> {
         let Some(end) = line(at) else { return Ok(None) };
         if end == at {
             let text = std::str::from_utf8(&rest[begin..at]).map_err(|_| "trailers that are no text".to_owned())?;
-            message.trailers = fields(text.split("\r\n").filter(|line| !line.is_empty()))?;
+            let lines = field_lines(text.split("\r\n").filter(|line| !line.is_empty()))?;
+            let pairs = lines.iter().filter_map(|line| line.split_once(": "));
+            message.trailers = pairs.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
             return Ok(Some(at + 2));
         }
         at = end + 2;

@@ -11,7 +11,7 @@ use sheave_sim::explore::{Search, search};
 use crate::judge::{judge, scenarios};
 
 /// Runs of each scenario where the environment asks for no number.
-const RUNS: u64 = 100;
+const RUNS: u64 = 500;
 
 #[expect(clippy::panic, reason = "this is a test's body")]
 fn at_random(world: &str) {

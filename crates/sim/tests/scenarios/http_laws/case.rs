@@ -1,5 +1,7 @@
 //! A run as the laws of messages look at it: every connection's messages, read once.
 
+use std::rc::Rc;
+
 use sheave_sim::fault::{Action, Fault, Way};
 use sheave_sim::laws::Violation;
 use sheave_sim::run::Record;
@@ -32,10 +34,10 @@ pub(crate) fn check(record: &Record, scenario: &Scenario, heard: &[Heard]) -> Ve
 /// What the messages of one connection were.
 pub(crate) struct View {
     /// The requests, as far as they were written.
-    pub(crate) asked: Stream,
+    pub(crate) asked: Rc<Stream>,
     /// The requests, as far as they arrived.
-    pub(crate) heard: Stream,
-    /// The responses, as far as they were written.
+    pub(crate) heard: Rc<Stream>,
+    /// The responses, as far as they were written; one that ends with the connection is never whole.
     pub(crate) written: Stream,
     /// The responses, as far as they arrived.
     pub(crate) arrived: Stream,
@@ -47,10 +49,12 @@ impl View {
         let counts = record.trace.counts(wire);
         let (asks, answers) = if log.name.is_upstream { (Way::Out, Way::In) } else { (Way::In, Way::Out) };
         let delivered = |way: Way| &log.bytes(way)[..counts.delivered[way as usize]];
-        let heard = messages::requests(delivered(asks));
+        let heard = Rc::new(messages::requests(delivered(asks)));
+        let has_all = delivered(asks).len() == log.bytes(asks).len();
+        let asked = if has_all { heard.clone() } else { Rc::new(messages::requests(log.bytes(asks))) };
         let methods = methods(&heard);
         Self {
-            asked: messages::requests(log.bytes(asks)),
+            asked,
             written: messages::responses(log.bytes(answers), &methods, false),
             arrived: messages::responses(delivered(answers), &methods, counts.fin[answers as usize]),
             heard,
