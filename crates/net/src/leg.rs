@@ -424,6 +424,11 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         said.is_ok()
     }
 
+    /// Gives up what is owed: the close will be an RST for `reason`, whatever reason the machine has to end well.
+    pub fn give_up(&mut self, reason: CloseReason) {
+        self.farewell = Some(Err(reason));
+    }
+
     /// Closes as the machine intends: writes what is owed, lingers if it should, tells the observer the reason, and gives
     /// it back with the phase in which it came up.
     ///

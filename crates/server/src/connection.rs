@@ -145,8 +145,10 @@ impl<S: Socket> Exchange<'_, S> {
     fn give_up_rest(&mut self) {
         let reason = CloseReason::TimedOut(Timer::Exchange);
         self.note_error("exchange-timeout");
-        let is_half_sent = self.leg.has_unsent();
-        self.leg.machine_mut().end(if is_half_sent { Intent::Abort(reason) } else { Intent::Linger(reason) });
+        if self.leg.has_unsent() {
+            self.leg.give_up(reason);
+        }
+        self.leg.machine_mut().end(Intent::Linger(reason));
     }
 
     /// What the handler left undone is done for it.
