@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::fault::{Action, Fault, Trigger, Way};
 use crate::laws::Violation;
 use crate::plan::Plan;
-use crate::random::Rng;
+use crate::random::{Rng, Shape};
 use crate::run::Record;
 use crate::shrink::shrink;
 
@@ -107,25 +107,28 @@ fn note(first: &mut Option<Box<Failure>>, record: Record, violations: Vec<Violat
     }
 }
 
-/// How far a search at random goes.
+/// How far a search at random goes, and what it varies beside faults, buffers and schedules.
 #[derive(Clone, Copy, Debug)]
-pub struct Search {
+pub struct Search<'a> {
     /// The first seed; the others follow it.
     pub seed: u64,
     /// How many runs of each scenario at least.
     pub runs: u64,
     /// How many further ones, until this moment.
     pub until: Option<Instant>,
+    /// Options of the scenarios, each with the values that it may have.
+    pub options: &'a [(&'a str, &'a [u64])],
 }
 
-impl Search {
+impl<'a> Search<'a> {
     /// What the environment asks for: `SHEAVE_SIM_RUNS` runs of each scenario (default: `runs`), beginning with seed
     /// `SHEAVE_SIM_SEED` (default: 0), and more of them for `SHEAVE_SIM_SECONDS` (default: none).
-    pub fn from_env(runs: u64) -> Self {
+    pub fn from_env(runs: u64, options: &'a [(&'a str, &'a [u64])]) -> Self {
         let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
         let until =
             number("SHEAVE_SIM_SECONDS").map(|seconds| Instant::now() + std::time::Duration::from_secs(seconds));
-        Self { seed: number("SHEAVE_SIM_SEED").unwrap_or(0), runs: number("SHEAVE_SIM_RUNS").unwrap_or(runs), until }
+        let (seed, runs) = (number("SHEAVE_SIM_SEED").unwrap_or(0), number("SHEAVE_SIM_RUNS").unwrap_or(runs));
+        Self { seed, runs, until, options }
     }
 }
 
@@ -133,24 +136,21 @@ impl Search {
 ///
 /// # Errors
 /// The first run that breaks a law, shrunk.
-pub fn search(scenarios: &[String], search: &Search, judge: Judge<'_>) -> Result<u64, Box<Failure>> {
-    let shapes: Vec<_> = scenarios
-        .iter()
-        .map(|scenario| {
-            let (record, _) = judge(&Plan::calm(scenario));
-            let wires = (0..record.trace.wires.len())
-                .map(|wire| (record.trace.wires[wire].name, record.trace.counts(wire).delivered))
-                .collect::<Vec<_>>();
-            (scenario, wires, record.operations)
-        })
-        .collect();
+pub fn search(scenarios: &[String], search: &Search<'_>, judge: Judge<'_>) -> Result<u64, Box<Failure>> {
+    let shape = |scenario| {
+        let (record, _) = judge(&Plan::calm(scenario));
+        let names = record.trace.wires.iter().map(|wire| wire.name);
+        let wires = names.enumerate().map(|(index, name)| (name, record.trace.counts(index).delivered)).collect();
+        Shape { wires, operations: record.operations, options: search.options }
+    };
+    let shapes: Vec<_> = scenarios.iter().map(|scenario| (scenario, shape(scenario))).collect();
     let mut round = 0;
     let mut runs = 0;
     while round < search.runs || search.until.is_some_and(|until| Instant::now() < until) {
-        for (place, (scenario, wires, operations)) in shapes.iter().enumerate() {
+        for (place, (scenario, shape)) in shapes.iter().enumerate() {
             let seed = search.seed.wrapping_add(round);
             let mut rng = Rng::new(seed ^ (place as u64) << 48);
-            let plan = rng.plan(scenario, seed, wires, *operations);
+            let plan = rng.plan(scenario, seed, shape);
             let (record, violations) = judge(&plan);
             runs += 1;
             if !violations.is_empty() {

@@ -8,8 +8,8 @@ use crate::tcp::Buffers;
 
 /// All that distinguishes a run from others of the same code. The same plan gives the same run, event by event.
 ///
-/// Written as a line: the scenario, then what differs from the defaults, then the faults, such as
-/// `relay/get seed=7 receive=12 origin1.in@17=rst`.
+/// Written as a line: the scenario, then what differs from the defaults, then the scenario's own options, then the faults,
+/// such as `relay/get seed=7 receive=12 max-idle=0 origin1.in@17=rst`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
     /// Which scenario: `world/exchanges`.
@@ -23,11 +23,18 @@ pub struct Plan {
     pub spurious: u64,
     /// After how many polls of tasks the reactor is looked at. Default: 1; a runtime's own is 61.
     pub interval: u32,
+    /// What whoever plays the scenario makes of it: a configuration, by names of its own.
+    pub options: Vec<(String, u64)>,
     /// What goes wrong.
     pub faults: Vec<Fault>,
 }
 
 impl Plan {
+    /// The value of an option, if it has one.
+    pub fn option(&self, name: &str) -> Option<u64> {
+        self.options.iter().find(|(it, _)| it == name).map(|(_, value)| *value)
+    }
+
     /// A run of `scenario` in which nothing goes wrong.
     pub fn calm(scenario: &str) -> Self {
         Self {
@@ -36,6 +43,7 @@ impl Plan {
             buffers: Buffers::default(),
             spurious: 0,
             interval: 1,
+            options: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -60,6 +68,7 @@ impl fmt::Display for Plan {
         knob("receive", self.buffers.receive_bytes as u64, calm.buffers.receive_bytes as u64)?;
         knob("spurious", self.spurious, calm.spurious)?;
         knob("interval", u64::from(self.interval), u64::from(calm.interval))?;
+        self.options.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))?;
         self.faults.iter().try_for_each(|fault| write!(f, " {fault}"))
     }
 }
@@ -85,7 +94,7 @@ impl FromStr for Plan {
                 "receive" => plan.buffers.receive_bytes = size()?,
                 "spurious" => plan.spurious = number()?,
                 "interval" => plan.interval = value.parse().map_err(|_| unreadable())?,
-                _ => return Err(unreadable()),
+                name => plan.options.push((name.to_owned(), number()?)),
             }
         }
         Ok(plan)
@@ -102,10 +111,18 @@ mod tests {
             "relay/get",
             "relay/get seed=7 send=1 receive=12 spurious=3 interval=61",
             "server/post client1.in@17=rst op@9=drain",
+            "server/post seed=1 max-requests=2 max-idle=0 op@9=drain",
         ] {
             assert_eq!(text.parse::<Plan>().map(|plan| plan.to_string()).as_deref(), Ok(text));
         }
-        for text in ["", "relay/get seed", "relay/get seed=x", "relay/get colour=red", "relay/get client1.in@1=x"] {
+        for text in [
+            "",
+            "relay/get seed",
+            "relay/get seed=x",
+            "relay/get colour=red",
+            "relay/get interval=x",
+            "relay/get client1.in@1=x",
+        ] {
             assert!(text.parse::<Plan>().is_err(), "{text}");
         }
     }

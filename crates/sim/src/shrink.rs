@@ -40,6 +40,11 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
         faults.remove(place);
         smaller.push(Plan { faults, ..plan.clone() });
     }
+    for place in 0..plan.options.len() {
+        let mut options = plan.options.clone();
+        options.remove(place);
+        smaller.push(Plan { options, ..plan.clone() });
+    }
     smaller.push(Plan { buffers: calm.buffers, ..plan.clone() });
     smaller.push(Plan { spurious: 0, ..plan.clone() });
     smaller.push(Plan { interval: calm.interval, ..plan.clone() });

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sheave_client::config::ClientConfig;
 use sheave_net::dial::Connect;
 use sheave_sim::laws;
 use sheave_sim::net::SimNet;
@@ -16,7 +15,7 @@ use crate::client;
 use crate::http_laws;
 use crate::messages::{self, Message};
 use crate::origin;
-use crate::settings::{self, FRONT, LAW, ORIGIN};
+use crate::settings::{FRONT, LAW, ORIGIN, Settings};
 use crate::talk::Talk;
 use crate::worlds;
 
@@ -151,8 +150,10 @@ fn law_3_can_fail() {
 fn law_5_can_fail() {
     for (check_before_reuse, expected) in [(true, None), (false, Some(5))] {
         let scenario = catalogue::scenario("closed");
-        let client = ClientConfig { check_before_reuse, ..settings::client(scenario.max_connections) };
-        let record = run(&Plan::calm("client/closed"), |net| worlds::calls(net, scenario, Diary::default(), client));
+        let plan = Plan::calm("client/closed");
+        let mut settings = Settings::of(&plan, &scenario);
+        settings.client.check_before_reuse = check_before_reuse;
+        let record = run(&plan, |net| worlds::calls(net, scenario, Diary::default(), settings));
         let broken = laws::check(&record, &LAW);
         assert_eq!(broken.first().map(|violation| violation.law), expected, "{broken:?}\n{}", record.trace);
     }

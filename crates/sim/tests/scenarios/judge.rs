@@ -10,7 +10,7 @@ use crate::caller::Diary;
 use crate::catalogue::{self, Scenario};
 use crate::handler::SCRIPTED_PANIC;
 use crate::http_laws;
-use crate::settings::{self, LAW};
+use crate::settings::{LAW, Settings};
 use crate::worlds;
 
 /// The scenarios of a world, as plans name them; those that are too long for a fault at every byte, if `with_long`.
@@ -25,13 +25,11 @@ pub(crate) fn judge(plan: &Plan) -> (Record, Vec<Violation>) {
     let scenario = catalogue::scenario(name);
     fastrand::seed(plan.seed);
     let diary = Diary::default();
+    let settings = Settings::of(plan, &scenario);
     let mut record = match world {
-        "server" => run(plan, |net| worlds::server(net, scenario.clone())),
-        "relay" => run(plan, |net| worlds::relay(net, scenario.clone())),
-        _ => run(plan, |net| {
-            let client = settings::client(scenario.max_connections);
-            worlds::calls(net, scenario.clone(), diary.clone(), client)
-        }),
+        "server" => run(plan, |net| worlds::server(net, scenario.clone(), settings)),
+        "relay" => run(plan, |net| worlds::relay(net, scenario.clone(), settings)),
+        _ => run(plan, |net| worlds::calls(net, scenario.clone(), diary.clone(), settings)),
     };
     let heard = std::mem::take(&mut *diary.lock().unwrap_or_else(PoisonError::into_inner));
     // A handler that panics by its script is no news.

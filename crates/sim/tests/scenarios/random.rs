@@ -9,13 +9,14 @@
 use sheave_sim::explore::{Search, search};
 
 use crate::judge::{judge, scenarios};
+use crate::settings::OPTIONS;
 
 /// Runs of each scenario where the environment asks for no number.
 const RUNS: u64 = 500;
 
 #[expect(clippy::panic, reason = "this is a test's body")]
 fn at_random(world: &str) {
-    let asked = Search::from_env(RUNS);
+    let asked = Search::from_env(RUNS, OPTIONS);
     let searched = search(&scenarios(world, true), &asked, &judge);
     let runs = searched.unwrap_or_else(|failure| panic!("{failure}"));
     println!("{world}: {runs} simulated runs at random, from seed {}", asked.seed);

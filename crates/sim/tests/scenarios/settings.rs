@@ -11,6 +11,9 @@ use sheave_proto::config::{ConnectionConfig, Timeouts};
 use sheave_proxy::config::ProxyConfig;
 use sheave_server::config::ServerConfig;
 use sheave_sim::laws::Patience;
+use sheave_sim::plan::Plan;
+
+use crate::catalogue::Scenario;
 
 /// Where clients connect to.
 pub(crate) const FRONT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 80);
@@ -29,16 +32,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const LAW: Patience =
     Patience { timeout: TIMEOUT, tick: Duration::from_millis(1), sweep: Duration::from_millis(100) };
 
-fn connection() -> ConnectionConfig {
-    let timeouts = Timeouts {
-        first_byte: TIMEOUT,
-        head: TIMEOUT,
-        body: TIMEOUT,
-        idle: TIMEOUT,
-        response: TIMEOUT,
-        ..Timeouts::default()
-    };
-    ConnectionConfig { timeouts, ..ConnectionConfig::default() }
+/// What can be varied, and how: the options of plans.
+pub(crate) const OPTIONS: &[(&str, &[u64])] = &[
+    ("requests", &[1, 2]),
+    ("origin-requests", &[1, 2]),
+    ("exchange-timeout", &[600]),
+    ("max-idle", &[0]),
+    ("replay", &[0, 4]),
+    ("attempts", &[2]),
+];
+
+/// What a run is configured with.
+pub(crate) struct Settings {
+    pub(crate) server: ServerConfig,
+    pub(crate) client: ClientConfig,
+    pub(crate) proxy: ProxyConfig,
 }
 
 pub(crate) fn drain_plan() -> DrainPlan {
@@ -46,27 +54,51 @@ pub(crate) fn drain_plan() -> DrainPlan {
     DrainPlan { quiet: Duration::from_millis(20), grace: 20 * TIMEOUT, ..DrainPlan::default() }
 }
 
-pub(crate) fn server() -> ServerConfig {
-    ServerConfig {
-        connection: connection(),
-        write_timeout: TIMEOUT,
-        linger: LingerPlan { timeout: TIMEOUT, ..LingerPlan::default() },
-        drain: drain_plan(),
-        ..ServerConfig::default()
+impl Settings {
+    pub(crate) fn of(plan: &Plan, scenario: &Scenario) -> Self {
+        let timeouts = Timeouts {
+            first_byte: TIMEOUT,
+            head: TIMEOUT,
+            body: TIMEOUT,
+            idle: TIMEOUT,
+            response: TIMEOUT,
+            ..Timeouts::default()
+        };
+        let connection = ConnectionConfig { timeouts, ..ConnectionConfig::default() };
+        let server = ServerConfig {
+            connection,
+            write_timeout: TIMEOUT,
+            linger: LingerPlan { timeout: TIMEOUT, ..LingerPlan::default() },
+            drain: drain_plan(),
+            ..ServerConfig::default()
+        };
+        let client = ClientConfig {
+            connection,
+            write_timeout: TIMEOUT,
+            dial: DialPlan { connect_timeout: TIMEOUT, ..DialPlan::default() },
+            max_connections: scenario.max_connections,
+            queue_timeout: TIMEOUT,
+            ..ClientConfig::default()
+        };
+        let proxy = ProxyConfig { pseudonym: None, ..ProxyConfig::default() };
+        let mut settings = Self { server, client, proxy };
+        settings.vary(plan);
+        settings
     }
-}
 
-pub(crate) fn client(max_connections: usize) -> ClientConfig {
-    ClientConfig {
-        max_connections,
-        queue_timeout: TIMEOUT,
-        connection: connection(),
-        write_timeout: TIMEOUT,
-        dial: DialPlan { connect_timeout: TIMEOUT, ..DialPlan::default() },
-        ..ClientConfig::default()
+    fn vary(&mut self, plan: &Plan) {
+        let size = |name| plan.option(name).and_then(|value| usize::try_from(value).ok());
+        if let Some(max) = plan.option("requests") {
+            self.server.connection.max_requests = max;
+        }
+        if let Some(max) = plan.option("origin-requests") {
+            self.client.connection.max_requests = max;
+        }
+        self.server.exchange_timeout = plan.option("exchange-timeout").map(Duration::from_millis);
+        self.client.max_idle = size("max-idle").unwrap_or(self.client.max_idle);
+        self.proxy.max_replay_bytes = size("replay").unwrap_or(self.proxy.max_replay_bytes);
+        if let Some(attempts) = plan.option("attempts").and_then(|value| u32::try_from(value).ok()) {
+            self.proxy.retry.max_attempts = attempts;
+        }
     }
-}
-
-pub(crate) fn proxy() -> ProxyConfig {
-    ProxyConfig { pseudonym: None, ..ProxyConfig::default() }
 }

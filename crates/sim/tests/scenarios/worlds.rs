@@ -5,13 +5,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use sheave_client::config::ClientConfig;
 use sheave_client::origin::Origin;
 use sheave_client::pool::Pool;
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
 use sheave_net::listen::Listener;
 use sheave_proxy::proxy::Proxy;
+use sheave_server::config::ServerConfig;
 use sheave_server::handler::Handler;
 use sheave_server::server::Server;
 use sheave_sim::connector::SimConnector;
@@ -23,17 +23,17 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::caller::{self, Diary};
 use crate::catalogue::{Origins, Scenario};
 use crate::handler::Scripted;
-use crate::settings::{self, FRONT, NOBODY, ORIGIN};
+use crate::settings::{FRONT, NOBODY, ORIGIN, Settings, drain_plan};
 use crate::{client, origin};
 
 /// A client on one side of a server, a handler on the other.
-pub(crate) async fn server(net: SimNet, scenario: Arc<Scenario>) {
+pub(crate) async fn server(net: SimNet, scenario: Arc<Scenario>, settings: Settings) {
     let handler = Scripted { net: net.clone(), scenario: scenario.clone() };
-    serve(net, scenario, Clock::start(), handler, None).await;
+    serve(net, scenario, &settings.server, Clock::start(), handler, None).await;
 }
 
 /// A relay between a client and an origin.
-pub(crate) async fn relay(net: SimNet, scenario: Arc<Scenario>) {
+pub(crate) async fn relay(net: SimNet, scenario: Arc<Scenario>, settings: Settings) {
     let clock = Clock::start();
     let mut listener = net.listen(ORIGIN);
     let addresses = match scenario.origins {
@@ -50,31 +50,24 @@ pub(crate) async fn relay(net: SimNet, scenario: Arc<Scenario>) {
     let origin = tokio::spawn(origin::serve(net.clone(), listener, scenario.clone()));
     let observer = Arc::new(Recorder::new(net.clone()));
     let origins = addresses.into_iter().map(Origin::at).collect();
-    let proxy = Proxy::new(
-        origins,
-        net.connector(),
-        settings::proxy(),
-        settings::client(scenario.max_connections),
-        clock,
-        observer,
-    );
+    let proxy = Proxy::new(origins, net.connector(), settings.proxy, settings.client, clock, observer);
     let proxy = proxy.expect("the settings are in order");
     let pool = proxy.pool().clone();
     let sweep = tokio::spawn({
         let pool = pool.clone();
         async move { pool.sweep().await }
     });
-    serve(net.clone(), scenario, clock, proxy, Some(&pool)).await;
+    serve(net.clone(), scenario, &settings.server, clock, proxy, Some(&pool)).await;
     stop(&net, sweep).await;
     stop(&net, origin).await;
 }
 
 /// A user of a pool, and an origin.
-pub(crate) async fn calls(net: SimNet, scenario: Arc<Scenario>, diary: Diary, client: ClientConfig) {
+pub(crate) async fn calls(net: SimNet, scenario: Arc<Scenario>, diary: Diary, settings: Settings) {
     let clock = Clock::start();
     let origin = tokio::spawn(origin::serve(net.clone(), net.listen(ORIGIN), scenario.clone()));
     let observer = Arc::new(Recorder::new(net.clone()));
-    let pool = Arc::new(Pool::new(net.connector(), client, clock, observer));
+    let pool = Arc::new(Pool::new(net.connector(), settings.client, clock, observer));
     let sweep = tokio::spawn({
         let pool = pool.clone();
         async move { pool.sweep().await }
@@ -93,15 +86,16 @@ pub(crate) async fn calls(net: SimNet, scenario: Arc<Scenario>, diary: Diary, cl
 pub(crate) async fn serve<H: Handler<SimSocket>>(
     net: SimNet,
     scenario: Arc<Scenario>,
+    config: &ServerConfig,
     clock: Clock,
     handler: H,
     pool: Option<&Pool<SimConnector>>,
 ) {
     let observer = Arc::new(Recorder::new(net.clone()));
     let drain = Drain::default();
-    let server = Server::new(handler, settings::server(), clock, observer, drain.clone());
+    let server = Server::new(handler, *config, clock, observer, drain.clone());
     let has_drained = drain.clone();
-    net.on_drain(move || drain.start(settings::drain_plan(), clock.now()));
+    net.on_drain(move || drain.start(drain_plan(), clock.now()));
     let serving = tokio::spawn({
         let (server, listener) = (server.clone(), net.listen(FRONT));
         async move { server.serve(listener).await }
