@@ -104,3 +104,81 @@ pub(crate) async fn next_request<S: Socket>(leg: &mut ServerLeg<S>, alarm: &mut 
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::io::IoSlice;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use sheave_lifecycle::observe::Silent;
+    use sheave_lifecycle::phase::Side;
+    use sheave_net::clock::Clock;
+    use sheave_net::dial::Connect;
+    use sheave_net::drain::Drain;
+    use sheave_net::leg::{Ends, Leg, LegContext, LingerPlan};
+    use sheave_proto::connection::Connection;
+    use sheave_proto::framing::BodyLength;
+    use sheave_proto::head::ResponseHead;
+    use sheave_sim::plan::Plan;
+    use sheave_sim::run::{Ended, run};
+    use sheave_sim::socket::SimSocket;
+
+    use super::*;
+
+    const FRONT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
+
+    /// Waits for a request that does not come.
+    async fn wait_in_vain(leg: &mut ServerLeg<SimSocket>, watch: &mut DrainWatch) {
+        let mut alarm = Alarm::default();
+        let mut waiting = pin!(next_request(leg, &mut alarm, watch));
+        poll_fn(|cx| Poll::Ready(assert!(waiting.as_mut().poll(cx).is_pending()))).await;
+    }
+
+    #[test]
+    fn an_idle_connection_owns_no_buffer() {
+        let record = run(&Plan::calm("idle"), |net| async move {
+            let mut listener = net.listen(FRONT);
+            let client = net.client().connect(FRONT).await.expect("somebody listens");
+            let clock = Clock::start();
+            let context = LegContext {
+                clock,
+                observer: Arc::new(Silent),
+                write_timeout: Duration::from_secs(1),
+                linger: LingerPlan::default(),
+            };
+            let machine = Connection::new(Arc::default(), clock.now());
+            let ends = Ends { side: Side::Downstream, peer: None, local: None };
+            let mut leg = Leg::open(machine, listener.accept().await, ends, Arc::new(context), clock.now());
+            let mut watch = Drain::default().watch();
+            for _ in 0..3 {
+                wait_in_vain(&mut leg, &mut watch).await;
+                assert_eq!(leg.buffer_bytes(), 0);
+                // More than one request, so that some of it has to be kept.
+                let sent = client.write_now(&[IoSlice::new(b"GET / HTTP/1.1\r\nHost: o\r\n\r\nGET / HTT")]);
+                assert_eq!(sent, Ok(37));
+                for rest in [b"".as_slice(), b"P/1.1\r\nHost: o\r\n\r\n"] {
+                    if !rest.is_empty() {
+                        assert_eq!(client.write_now(&[IoSlice::new(rest)]), Ok(rest.len()));
+                    }
+                    let next = next_request(&mut leg, &mut Alarm::default(), &mut watch).await;
+                    assert!(matches!(next, Next::Request(_)));
+                    let (machine, out) = leg.machine_and_outbox();
+                    let head = ResponseHead::new(StatusCode::OK);
+                    machine.send_head(&head, BodyLength::Known(0), out, clock.now()).expect("a response is owed");
+                    assert!(leg.buffer_bytes() > 0);
+                    let flushed = poll_fn(|cx| leg.poll_flush(cx, clock.now())).await;
+                    assert_eq!(flushed, Ok(()));
+                }
+            }
+            wait_in_vain(&mut leg, &mut watch).await;
+            assert_eq!(leg.buffer_bytes(), 0);
+            leg.machine_mut().end(Intent::Close(CloseReason::Drained));
+            leg.close_now();
+        });
+        assert_eq!((record.ended, record.broken), (Ended::Completed, Vec::new()));
+    }
+}
