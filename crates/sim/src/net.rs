@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use crate::fault::{Action, Fault, Trigger, Way, WireName};
 use crate::plan::Plan;
 use crate::random::Rng;
-use crate::tcp::{Buffers, End, Farewell, Tcp};
+use crate::tcp::{Buffers, End, Farewell};
 use crate::trace::{Entry, Trace, What, Whose, WireIndex, WireLog};
+use crate::wire::Wire;
 
 /// Operations on sockets that a run may take: more is a loop that makes no progress.
 const MAX_OPERATIONS: u64 = 200_000;
@@ -26,59 +27,6 @@ const MAX_OPERATIONS: u64 = 200_000;
 /// only through [`crate::reactor`], between their polls, as a runtime's reactor would say it.
 #[derive(Clone)]
 pub struct SimNet(pub(crate) Arc<Mutex<State>>);
-
-/// What the reactor knows of an end, and who waits there.
-#[derive(Default)]
-pub(crate) struct Io {
-    pub(crate) is_readable: bool,
-    pub(crate) is_writable: bool,
-    pub(crate) reader: Option<Waker>,
-    pub(crate) writer: Option<Waker>,
-    is_queued: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Hold {
-    Open,
-    Until(Duration),
-    Dripping(Duration),
-    Forever,
-}
-
-/// One direction of a connection.
-struct Path {
-    delivered: usize,
-    hold: Hold,
-    drips: Option<Duration>,
-}
-
-pub(crate) struct Wire {
-    pub(crate) tcp: Tcp,
-    pub(crate) addresses: [SocketAddr; 2],
-    /// Which end belongs to what is tested.
-    ours: End,
-    name: WireName,
-    paths: [Path; 2],
-    io: [Io; 2],
-}
-
-impl Wire {
-    pub(crate) fn whose(&self, end: End) -> Whose {
-        if end == self.ours { Whose::Ours } else { Whose::Peers }
-    }
-
-    /// The end whose bytes go that way.
-    fn sender(&self, way: Way) -> End {
-        match way {
-            Way::In => self.ours.other(),
-            Way::Out => self.ours,
-        }
-    }
-
-    pub(crate) fn io(&mut self, end: End) -> &mut Io {
-        &mut self.io[end as usize]
-    }
-}
 
 /// Connections that wait for `accept`.
 #[derive(Default)]
@@ -92,7 +40,7 @@ pub(crate) struct Backlog {
 
 /// Something that will happen at its time.
 #[derive(Clone, Copy)]
-enum Due {
+pub(crate) enum Due {
     Resume(WireIndex, Way),
     Act(WireIndex, Way, Action),
 }
@@ -104,22 +52,23 @@ pub(crate) enum Ready {
 }
 
 pub(crate) struct State {
-    began: Instant,
+    pub(crate) began: Instant,
     buffers: Buffers,
     spurious: u64,
+    lag: u64,
     rng: Rng,
-    faults: Vec<Fault>,
+    pub(crate) faults: Vec<Fault>,
     pub(crate) wires: Vec<Wire>,
     pub(crate) listeners: BTreeMap<SocketAddr, Backlog>,
-    timers: BTreeMap<(Duration, u64), Due>,
-    timers_made: u64,
+    pub(crate) timers: BTreeMap<(Duration, u64), Due>,
+    pub(crate) timers_made: u64,
     /// How many of them the reactor knows.
     pub(crate) timers_seen: u64,
     ready: Vec<Ready>,
     /// Wakes the reactor.
     pub(crate) driver: Option<Waker>,
     drain: Option<Arc<dyn Fn() + Send + Sync>>,
-    must_drain: bool,
+    pub(crate) must_drain: bool,
     pub(crate) is_cancelled: bool,
     operations: u64,
     operations_of_all: u64,
@@ -134,6 +83,7 @@ impl SimNet {
             began: Instant::now(),
             buffers: plan.buffers,
             spurious: plan.spurious,
+            lag: plan.lag,
             rng: Rng::new(plan.seed),
             faults: plan.faults.clone(),
             wires: Vec::new(),
@@ -211,16 +161,8 @@ impl State {
         let before = self.wires.iter().filter(|wire| wire.name.is_upstream == is_upstream).count();
         let number = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
         let name = WireName { is_upstream, number };
-        let path = || Path { delivered: 0, hold: Hold::Open, drips: None };
         let index = self.wires.len();
-        self.wires.push(Wire {
-            tcp: Tcp::new(self.buffers),
-            addresses: [opener, acceptor],
-            ours,
-            name,
-            paths: [path(), path()],
-            io: [Io::default(), Io::default()],
-        });
+        self.wires.push(Wire::new(name, [opener, acceptor], self.buffers));
         self.trace.wires.push(WireLog::new(name));
         self.tell(What::Established(index));
         // A runtime learns that a socket can be written to when its reactor has looked.
@@ -252,6 +194,10 @@ impl State {
     pub(crate) fn take_ready(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for ready in mem::take(&mut self.ready) {
+            if self.lag != 0 && self.rng.below(self.lag) == 0 {
+                self.ready.push(ready);
+                continue;
+            }
             match ready {
                 Ready::End(index, end) => {
                     let wire = &mut self.wires[index];
@@ -372,182 +318,5 @@ impl State {
         // Whoever still waits there is told that the descriptor is gone.
         self.queue(wire, end);
         self.flow(wire);
-    }
-
-    // The network.
-
-    /// Lets everything travel that can, and strikes where a fault waits.
-    fn flow(&mut self, wire: WireIndex) {
-        while self.flow_one(wire, Way::In) | self.flow_one(wire, Way::Out) {}
-    }
-
-    fn is_held(&self, wire: WireIndex, way: Way) -> bool {
-        !matches!(self.wires[wire].paths[way as usize].hold, Hold::Open)
-    }
-
-    /// One step in one direction; whether there was one.
-    fn flow_one(&mut self, index: WireIndex, way: Way) -> bool {
-        if self.is_held(index, way) || self.strike(index, way) {
-            return !self.is_held(index, way);
-        }
-        let wire = &self.wires[index];
-        let path = &wire.paths[way as usize];
-        let from = wire.sender(way);
-        let until_fault = self.faults.iter().filter_map(|fault| match fault.trigger {
-            Trigger::Bytes { wire: name, way: its, offset } if name == wire.name && its == way => {
-                offset.checked_sub(path.delivered)
-            }
-            _ => None,
-        });
-        let until_drip = path.drips.map(|_| 1);
-        let len = until_fault.chain(until_drip).min().unwrap_or(usize::MAX).min(wire.tcp.deliverable(from));
-        if len > 0 {
-            self.deliver(index, way, len);
-        } else if wire.tcp.owes_fin(from) {
-            self.wires[index].tcp.deliver_fin(from);
-            self.tell(What::FinDelivered(index, way));
-        } else if wire.tcp.owes_rst(from) {
-            self.wires[index].tcp.deliver_rst(from);
-            self.tell(What::RstDelivered(index, way));
-        } else {
-            return false;
-        }
-        self.queue(index, End::Opener);
-        self.queue(index, End::Acceptor);
-        true
-    }
-
-    fn deliver(&mut self, index: WireIndex, way: Way, len: usize) {
-        let now = self.now();
-        let wire = &mut self.wires[index];
-        let from = wire.sender(way);
-        wire.tcp.deliver(from, len);
-        let path = &mut wire.paths[way as usize];
-        path.delivered += len;
-        if let Some(every) = path.drips {
-            path.hold = Hold::Dripping(now + every);
-            self.schedule(now + every, Due::Resume(index, way));
-        }
-        self.tell(What::Delivered(index, way, len));
-    }
-
-    /// Lets the faults happen that wait at this place; whether there was one.
-    fn strike(&mut self, index: WireIndex, way: Way) -> bool {
-        let wire = &self.wires[index];
-        let here = Trigger::Bytes { wire: wire.name, way, offset: wire.paths[way as usize].delivered };
-        let Some(place) = self.faults.iter().position(|fault| fault.trigger == here) else { return false };
-        let fault = self.faults.remove(place);
-        self.tell(What::Fault(fault));
-        if matches!(fault.action, Action::Drain | Action::Cancel) {
-            // With so many bytes delivered, and no more yet.
-            self.act(index, way, Action::Split(1));
-        }
-        let after = match fault.action {
-            Action::HalfClose(after) | Action::Fin(after) | Action::Rst(after) => Duration::from_millis(after),
-            _ => Duration::ZERO,
-        };
-        if after.is_zero() {
-            self.act(index, way, fault.action);
-        } else {
-            // Nothing more travels that way meanwhile: the peer acts with so many bytes behind it, and no more.
-            let at = self.now() + after;
-            self.wires[index].paths[way as usize].hold = Hold::Until(at);
-            self.schedule(at, Due::Act(index, way, fault.action));
-        }
-        true
-    }
-
-    fn act(&mut self, index: WireIndex, way: Way, action: Action) {
-        let now = self.now();
-        let wire = &mut self.wires[index];
-        let peer = wire.ours.other();
-        let path = &mut wire.paths[way as usize];
-        match action {
-            Action::Split(millis) => {
-                let at = now + Duration::from_millis(millis);
-                path.hold = Hold::Until(at);
-                self.schedule(at, Due::Resume(index, way));
-            }
-            Action::Drip(millis) => path.drips = Some(Duration::from_millis(millis.max(1))),
-            Action::Stall => {
-                path.hold = Hold::Forever;
-                let sender = wire.sender(way);
-                wire.tcp.fill_send_buffer(sender);
-            }
-            Action::HalfClose(_) | Action::Fin(_) | Action::Rst(_) => {
-                path.hold = Hold::Open;
-                if !wire.tcp.is_held(peer) {
-                    return;
-                }
-                if way == Way::In {
-                    // What did not travel was never written.
-                    wire.tcp.unwrite(peer);
-                }
-                match action {
-                    Action::HalfClose(_) => {
-                        // Fails only when the connection is over, and then there is nothing to shut.
-                        let _ = self.shutdown(index, peer);
-                    }
-                    Action::Fin(_) => {
-                        let farewell = wire.tcp.read_and_close(peer);
-                        self.closed(index, peer, farewell);
-                    }
-                    _ => {
-                        let farewell = wire.tcp.reset(peer);
-                        self.closed(index, peer, farewell);
-                    }
-                }
-            }
-            Action::Drain => self.must_drain = true,
-            Action::Cancel => self.is_cancelled = true,
-        }
-    }
-
-    // Time.
-
-    fn schedule(&mut self, at: Duration, due: Due) {
-        self.timers_made += 1;
-        self.timers.insert((at, self.timers_made), due);
-    }
-
-    /// The moment of the next thing that is due.
-    pub(crate) fn next_due(&mut self) -> Option<Instant> {
-        self.timers_seen = self.timers_made;
-        self.timers.first_key_value().map(|((at, _), _)| self.began + *at)
-    }
-
-    /// Lets all come to its end that was under way when everything was dropped: what was sent arrives.
-    pub(crate) fn run_out(&mut self) {
-        for index in 0..self.wires.len() {
-            for path in &mut self.wires[index].paths {
-                path.drips = None;
-                if !matches!(path.hold, Hold::Forever) {
-                    path.hold = Hold::Open;
-                }
-            }
-            self.flow(index);
-        }
-    }
-
-    /// Lets happen what is due.
-    pub(crate) fn run_due(&mut self) {
-        let now = self.now();
-        while let Some(entry) = self.timers.first_entry()
-            && entry.key().0 <= now
-        {
-            match entry.remove() {
-                Due::Resume(index, way) => {
-                    let hold = &mut self.wires[index].paths[way as usize].hold;
-                    if matches!(hold, Hold::Until(at) | Hold::Dripping(at) if *at <= now) {
-                        *hold = Hold::Open;
-                    }
-                    self.flow(index);
-                }
-                Due::Act(index, way, action) => {
-                    self.act(index, way, action);
-                    self.flow(index);
-                }
-            }
-        }
     }
 }

@@ -21,6 +21,8 @@ pub struct Plan {
     /// One in so many operations on sockets, at random, has to be tried again, as when a task's budget is used up.
     /// Default: 0, none.
     pub spurious: u64,
+    /// One in so many things that the reactor has to tell, at random, is told a turn later. Default: 0, none.
+    pub lag: u64,
     /// After how many polls of tasks the reactor is looked at. Default: 1; a runtime's own is 61.
     pub interval: u32,
     /// What whoever plays the scenario makes of it: a configuration, by names of its own.
@@ -42,6 +44,7 @@ impl Plan {
             seed: 0,
             buffers: Buffers::default(),
             spurious: 0,
+            lag: 0,
             interval: 1,
             options: Vec::new(),
             faults: Vec::new(),
@@ -67,6 +70,7 @@ impl fmt::Display for Plan {
         knob("send", self.buffers.send_bytes as u64, calm.buffers.send_bytes as u64)?;
         knob("receive", self.buffers.receive_bytes as u64, calm.buffers.receive_bytes as u64)?;
         knob("spurious", self.spurious, calm.spurious)?;
+        knob("lag", self.lag, calm.lag)?;
         knob("interval", u64::from(self.interval), u64::from(calm.interval))?;
         self.options.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))?;
         self.faults.iter().try_for_each(|fault| write!(f, " {fault}"))
@@ -93,6 +97,7 @@ impl FromStr for Plan {
                 "send" => plan.buffers.send_bytes = size()?,
                 "receive" => plan.buffers.receive_bytes = size()?,
                 "spurious" => plan.spurious = number()?,
+                "lag" => plan.lag = number()?,
                 "interval" => plan.interval = value.parse().map_err(|_| unreadable())?,
                 name => plan.options.push((name.to_owned(), number()?)),
             }
@@ -109,7 +114,7 @@ mod tests {
     fn reads_what_it_prints() {
         for text in [
             "relay/get",
-            "relay/get seed=7 send=1 receive=12 spurious=3 interval=61",
+            "relay/get seed=7 send=1 receive=12 spurious=3 lag=2 interval=61",
             "server/post client1.in@17=rst op@9=drain",
             "server/post seed=1 max-requests=2 max-idle=0 op@9=drain",
         ] {

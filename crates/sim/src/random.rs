@@ -68,6 +68,9 @@ impl Rng {
             plan.spurious = 2 + self.below(8);
         }
         if self.is_one_in(3) {
+            plan.lag = 2 + self.below(5);
+        }
+        if self.is_one_in(3) {
             plan.interval = [2, 5, 61][self.choice(3)];
         }
         for (name, values) in shape.options {

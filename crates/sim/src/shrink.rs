@@ -47,6 +47,7 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
     }
     smaller.push(Plan { buffers: calm.buffers, ..plan.clone() });
     smaller.push(Plan { spurious: 0, ..plan.clone() });
+    smaller.push(Plan { lag: 0, ..plan.clone() });
     smaller.push(Plan { interval: calm.interval, ..plan.clone() });
     smaller.push(Plan { seed: 0, ..plan.clone() });
     for (place, fault) in plan.faults.iter().enumerate() {

@@ -9,6 +9,7 @@ const MENU: Menu<'_> = Menu {
     at_bytes: &[
         Action::Stall,
         Action::HalfClose(0),
+        Action::HalfClose(1),
         Action::Fin(0),
         Action::Fin(1),
         Action::Rst(0),
@@ -16,7 +17,7 @@ const MENU: Menu<'_> = Menu {
         Action::Drain,
         Action::Cancel,
     ],
-    at_bytes_in: &[Action::Split(1)],
+    at_bytes_in: &[Action::Split(1), Action::Drip(90)],
     at_beginnings: &[Action::Drip(1), Action::Drip(20), Action::Drip(200)],
     at_operations: &[Action::Drain, Action::Cancel],
 };
