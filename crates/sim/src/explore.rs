@@ -66,13 +66,12 @@ pub struct Menu<'a> {
     pub at_operations: &'a [Action],
 }
 
-/// Tries every fault of `menu` on the connections that `scenario` makes without any. Returns how many runs there were.
+/// Tries every fault of `menu` on the connections that `calm` makes without any. Returns how many runs there were.
 ///
 /// # Errors
 /// The first run that breaks a law, and the plans of all others that do.
-pub fn exhaust(scenario: &str, menu: &Menu<'_>, judge: Judge<'_>) -> Result<u64, Box<Failure>> {
-    let calm = Plan::calm(scenario);
-    let (record, violations) = judge(&calm);
+pub fn exhaust(calm: &Plan, menu: &Menu<'_>, judge: Judge<'_>) -> Result<u64, Box<Failure>> {
+    let (record, violations) = judge(calm);
     let mut faults = Vec::new();
     let mut add = |trigger, actions: &[Action]| faults.extend(actions.iter().map(|&action| Fault { trigger, action }));
     for (index, wire) in record.trace.wires.iter().enumerate() {
