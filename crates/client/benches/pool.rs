@@ -46,11 +46,15 @@ impl AsyncWrite for Idle {
 }
 
 impl Socket for Idle {
-    fn probe(&self) -> Liveness {
+    fn probe(&mut self) -> Liveness {
         Liveness::Alive
     }
 
-    fn shutdown_write(&self) -> io::Result<()> {
+    fn read_now(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
 

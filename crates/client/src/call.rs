@@ -143,7 +143,7 @@ impl<S: Socket> Call<S> {
         if let Err(fault) = written {
             // What the kernel holds says whether the origin had ended the connection before our first byte.
             self.found_closed = self.leg().bytes_out() == self.bytes_before.1
-                && matches!(self.leg().socket().probe(), Liveness::Closed | Liveness::Failed(_));
+                && matches!(self.leg_mut().socket_mut().probe(), Liveness::Closed | Liveness::Failed(_));
             self.write_fault = Some(fault);
         }
     }

@@ -22,8 +22,8 @@ pub(crate) struct Parked<S: Socket> {
 }
 
 /// What the kernel knows against a parked connection, if it knows something.
-pub(crate) fn found_dead<S: Socket>(leg: &ClientLeg<S>) -> Option<CloseReason> {
-    match leg.socket().probe() {
+pub(crate) fn found_dead<S: Socket>(leg: &mut ClientLeg<S>) -> Option<CloseReason> {
+    match leg.socket_mut().probe() {
         Liveness::Alive => None,
         Liveness::Closed => Some(CloseReason::PeerClosed),
         Liveness::Failed(fault) => Some(CloseReason::from_fault(fault)),

@@ -87,7 +87,7 @@ impl<C: Connect> Pool<C> {
     }
 
     /// What the check before reuse has against a parked connection.
-    fn checked(&self, leg: &ClientLeg<C::Socket>) -> Option<CloseReason> {
+    fn checked(&self, leg: &mut ClientLeg<C::Socket>) -> Option<CloseReason> {
         if self.shelves.config.check_before_reuse { found_dead(leg) } else { None }
     }
 
@@ -95,12 +95,12 @@ impl<C: Connect> Pool<C> {
     /// to be alive, and since when it was parked.
     fn examined(
         &self,
-        parked: Parked<C::Socket>,
+        mut parked: Parked<C::Socket>,
         place: Place<C::Socket>,
         now: Time,
     ) -> Result<Call<C::Socket>, (Time, Time)> {
         let observer = &self.shelves.context.observer;
-        match self.checked(&parked.leg) {
+        match self.checked(&mut parked.leg) {
             None => {
                 observer.reused(parked.leg.id(), now.since(parked.since));
                 Ok(Call::reused(parked, place))
@@ -159,9 +159,9 @@ impl<C: Connect> Pool<C> {
         };
         drop(waiting);
         let now = self.shelves.context.clock.now();
-        if let Some(parked) = parked {
+        if let Some(mut parked) = parked {
             let observer = &self.shelves.context.observer;
-            match self.checked(&parked.leg) {
+            match self.checked(&mut parked.leg) {
                 None => {
                     observer.reused(parked.leg.id(), now.since(parked.since));
                     return Ok(Call::reused(parked, place));

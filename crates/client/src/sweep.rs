@@ -186,7 +186,7 @@ impl<S: Socket> Shelves<S> {
         for place in look.next..until {
             let parked = &mut shelf.parked[place];
             let (alive_for, parked_for) = (parked.alive_at.since(parked.since), now.since(parked.since));
-            let reason = if let Some(reason) = found_dead(&parked.leg) {
+            let reason = if let Some(reason) = found_dead(&mut parked.leg) {
                 look.closes.note(alive_for, parked_for);
                 Some(reason)
             } else {

@@ -48,6 +48,10 @@ pub enum CloseReason {
     PeerUnreachable(IoFault),
     /// A deadline of ours passed.
     TimedOut(Timer),
+    /// It never became ready to carry HTTP: its PROXY header or TLS handshake failed. The label says how.
+    Handshake(&'static str),
+    /// The peer sent more of something than anybody needs; the label says of what.
+    Flooded(&'static str),
     /// The peer broke a rule of the protocol; the label is the rule's.
     Protocol(&'static str),
     /// The peer ended in the middle of a message.
@@ -72,6 +76,8 @@ pub enum CloseReason {
     Retired,
     /// It was refused on arrival; the label names the limit.
     Refused(&'static str),
+    /// It became a tunnel, and both sides ended it.
+    Upgraded,
     /// An answer went out before the request had been read, so its rest was given up.
     EarlyResponse,
     /// The other connection of the same exchange ended.
@@ -108,18 +114,25 @@ impl CloseReason {
             Self::PeerReset(_) => "peer-reset",
             Self::PeerUnreachable(_) => "peer-unreachable",
             Self::TimedOut(timer) => match timer {
+                Timer::Handshake => "timeout-handshake",
                 Timer::FirstByte => "timeout-first-byte",
                 Timer::HeadRead => "timeout-head",
                 Timer::BodyRead => "timeout-body",
                 Timer::BodyRate => "timeout-body-rate",
                 Timer::Write => "timeout-write",
                 Timer::Idle => "timeout-idle",
+                Timer::Ping => "timeout-ping",
                 Timer::Connect => "timeout-connect",
                 Timer::Response => "timeout-response",
                 Timer::Exchange => "timeout-exchange",
+                Timer::TunnelIdle => "timeout-tunnel-idle",
+                Timer::TunnelAge => "timeout-tunnel-age",
                 Timer::Linger => "timeout-linger",
                 Timer::Drain => "timeout-drain",
             },
+            Self::Handshake(_) => "handshake-failed",
+            Self::Flooded(_) => "flooded",
+            Self::Upgraded => "upgraded",
             Self::Protocol(_) => "protocol-error",
             Self::Truncated => "truncated",
             Self::UnaskedBytes => "unasked-bytes",
@@ -145,7 +158,11 @@ impl CloseReason {
     pub fn detail(&self) -> Option<&dyn fmt::Display> {
         match self {
             Self::PeerReset(fault) | Self::PeerUnreachable(fault) | Self::Local(fault) => Some(fault),
-            Self::Protocol(label) | Self::Refused(label) | Self::Bug(label) => Some(label),
+            Self::Handshake(label)
+            | Self::Flooded(label)
+            | Self::Protocol(label)
+            | Self::Refused(label)
+            | Self::Bug(label) => Some(label),
             _ => None,
         }
     }
@@ -163,6 +180,7 @@ impl CloseReason {
             | Self::Drained
             | Self::Evicted
             | Self::Retired
+            | Self::Upgraded
             | Self::EarlyResponse
             | Self::OtherSide
             | Self::Cancelled => Severity::Benign,
@@ -173,14 +191,21 @@ impl CloseReason {
                 }
                 (
                     Side::Upstream,
-                    Phase::Connecting | Phase::Head | Phase::Request | Phase::Waiting | Phase::Response,
+                    Phase::Connecting
+                    | Phase::Handshake
+                    | Phase::Head
+                    | Phase::Request
+                    | Phase::Waiting
+                    | Phase::Response,
                 ) => Severity::Peer,
             },
             Self::TimedOut(timer) => match timer {
-                Timer::FirstByte | Timer::Idle | Timer::Linger => Severity::Benign,
+                Timer::FirstByte | Timer::Idle | Timer::TunnelIdle | Timer::TunnelAge | Timer::Linger => {
+                    Severity::Benign
+                }
                 _ => Severity::Peer,
             },
-            Self::Protocol(_) | Self::UnaskedBytes => Severity::Peer,
+            Self::Handshake(_) | Self::Flooded(_) | Self::Protocol(_) | Self::UnaskedBytes => Severity::Peer,
             Self::DrainForced | Self::Refused(_) | Self::HandlerFailed | Self::HandlerPanicked | Self::Local(_) => {
                 Severity::Local
             }
@@ -234,7 +259,8 @@ mod tests {
             let origin = reset.severity(Side::Upstream, phase);
             assert_eq!(
                 origin == Severity::Peer,
-                phase == Phase::Connecting || phase == Phase::Head || phase.is_busy() && phase != Phase::Tunnel
+                matches!(phase, Phase::Connecting | Phase::Handshake | Phase::Head)
+                    || phase.is_busy() && phase != Phase::Tunnel
             );
         }
     }

@@ -5,7 +5,9 @@ use crate::time::Time;
 /// What a deadline waits for. The label is stable for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Timer {
-    /// From accept to the first byte of the first request.
+    /// From accept to a connection that can carry HTTP: a PROXY header, and the TLS handshake.
+    Handshake,
+    /// From then to the first byte of the first request.
     FirstByte,
     /// From the first byte of a head to its last.
     HeadRead,
@@ -17,12 +19,18 @@ pub enum Timer {
     Write,
     /// Between two exchanges.
     Idle,
+    /// From a PING to its answer. RFC 9113 §6.7
+    Ping,
     /// From the call to an established connection.
     Connect,
     /// From the request's last byte to the response's head.
     Response,
     /// One exchange as a whole.
     Exchange,
+    /// Between two bytes of a tunnel, either way.
+    TunnelIdle,
+    /// A tunnel as a whole.
+    TunnelAge,
     /// From the shutdown of our side to the peer's.
     Linger,
     /// The grace that a drain gives.
@@ -31,16 +39,20 @@ pub enum Timer {
 
 impl Timer {
     /// All timers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
+        Self::Handshake,
         Self::FirstByte,
         Self::HeadRead,
         Self::BodyRead,
         Self::BodyRate,
         Self::Write,
         Self::Idle,
+        Self::Ping,
         Self::Connect,
         Self::Response,
         Self::Exchange,
+        Self::TunnelIdle,
+        Self::TunnelAge,
         Self::Linger,
         Self::Drain,
     ];
@@ -48,15 +60,19 @@ impl Timer {
     /// A name that stays stable for ever: for metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Handshake => "handshake",
             Self::FirstByte => "first-byte",
             Self::HeadRead => "head",
             Self::BodyRead => "body",
             Self::BodyRate => "body-rate",
             Self::Write => "write",
             Self::Idle => "idle",
+            Self::Ping => "ping",
             Self::Connect => "connect",
             Self::Response => "response",
             Self::Exchange => "exchange",
+            Self::TunnelIdle => "tunnel-idle",
+            Self::TunnelAge => "tunnel-age",
             Self::Linger => "linger",
             Self::Drain => "drain",
         }

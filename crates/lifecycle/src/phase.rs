@@ -5,6 +5,8 @@
 pub enum Phase {
     /// Upstream only: the TCP handshake is under way.
     Connecting,
+    /// A PROXY header or the TLS handshake is under way.
+    Handshake,
     /// Accepted; nothing has been received yet.
     FirstByte,
     /// Between two exchanges, nothing owed by either side.
@@ -27,8 +29,9 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in the order of a connection's life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connecting,
+        Self::Handshake,
         Self::FirstByte,
         Self::Idle,
         Self::Parked,
@@ -44,6 +47,7 @@ impl Phase {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
+            Self::Handshake => "handshake",
             Self::FirstByte => "first-byte",
             Self::Idle => "idle",
             Self::Parked => "parked",

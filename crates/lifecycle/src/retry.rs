@@ -14,6 +14,10 @@ pub enum Evidence {
     ConnectFailed,
     /// The origin's FIN or RST was in the kernel before our first byte.
     ClosedBeforeWrite,
+    /// The origin refused the stream, and says so that it did nothing with it. RFC 9113 §8.7
+    RefusedStream,
+    /// The origin's GOAWAY names a stream below this one as the last that it acts on. RFC 9113 §6.8
+    GoAwayAbove,
     /// The method is idempotent, and no byte of a response came. RFC 9110 §9.2.2.
     Idempotent,
     /// The operator lets `Idempotency-Key` vouch, and no byte of a response came.
@@ -27,6 +31,8 @@ impl Evidence {
             Self::NotWritten => "not-written",
             Self::ConnectFailed => "connect-failed",
             Self::ClosedBeforeWrite => "closed-before-write",
+            Self::RefusedStream => "refused-stream",
+            Self::GoAwayAbove => "goaway-above",
             Self::Idempotent => "idempotent",
             Self::IdempotencyKey => "idempotency-key",
         }
@@ -101,6 +107,10 @@ pub enum Progress {
     Connected,
     /// The first write failed because the peer had ended the connection before; no byte was taken.
     FoundClosed,
+    /// The origin refused the stream that carried it: RST_STREAM with REFUSED_STREAM.
+    RefusedStream,
+    /// The origin's GOAWAY says that it did not act on the stream that carried it.
+    GoAwayAbove,
     /// At least one byte of the request was given to the kernel.
     Written,
     /// At least one byte of a response came.
@@ -111,7 +121,12 @@ impl Progress {
     /// Whether an origin may have acted on the request.
     pub const fn sent(self) -> Sent {
         match self {
-            Self::Queued | Self::Connecting | Self::Connected | Self::FoundClosed => Sent::No,
+            Self::Queued
+            | Self::Connecting
+            | Self::Connected
+            | Self::FoundClosed
+            | Self::RefusedStream
+            | Self::GoAwayAbove => Sent::No,
             Self::Written => Sent::Maybe,
             Self::Answered => Sent::Yes,
         }
@@ -170,6 +185,8 @@ pub const fn judge(attempt: &Attempt, policy: &RetryPolicy, has_budget: bool) ->
         Progress::Connecting => Evidence::ConnectFailed,
         Progress::Queued | Progress::Connected => Evidence::NotWritten,
         Progress::FoundClosed => Evidence::ClosedBeforeWrite,
+        Progress::RefusedStream => Evidence::RefusedStream,
+        Progress::GoAwayAbove => Evidence::GoAwayAbove,
         Progress::Written if attempt.is_idempotent => Evidence::Idempotent,
         Progress::Written if attempt.has_idempotency_key => Evidence::IdempotencyKey,
         Progress::Written => return Verdict::Give(GiveUp::NoEvidence),
@@ -229,13 +246,15 @@ mod tests {
 
     #[test]
     fn judges_by_evidence_alone() {
-        use Progress::{Answered, Connected, Connecting, FoundClosed, Queued, Written};
+        use Progress::{Answered, Connected, Connecting, FoundClosed, GoAwayAbove, Queued, RefusedStream, Written};
         let table = [
             // progress, idempotent, key, verdict
             (Queued, false, false, Verdict::Retry(Evidence::NotWritten)),
             (Connecting, false, false, Verdict::Retry(Evidence::ConnectFailed)),
             (Connected, false, false, Verdict::Retry(Evidence::NotWritten)),
             (FoundClosed, false, false, Verdict::Retry(Evidence::ClosedBeforeWrite)),
+            (RefusedStream, false, false, Verdict::Retry(Evidence::RefusedStream)),
+            (GoAwayAbove, false, false, Verdict::Retry(Evidence::GoAwayAbove)),
             (Written, true, false, Verdict::Retry(Evidence::Idempotent)),
             (Written, true, true, Verdict::Retry(Evidence::Idempotent)),
             (Written, false, true, Verdict::Retry(Evidence::IdempotencyKey)),

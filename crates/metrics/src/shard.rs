@@ -143,6 +143,8 @@ impl Shard {
             Evidence::NotWritten,
             Evidence::ConnectFailed,
             Evidence::ClosedBeforeWrite,
+            Evidence::RefusedStream,
+            Evidence::GoAwayAbove,
             Evidence::Idempotent,
             Evidence::IdempotencyKey,
         ];
@@ -278,7 +280,7 @@ const _: () = {
     assert!(Side::Downstream as usize == 0 && Side::Upstream as usize == 1);
     assert!(MadeBy::Origin as usize == 0 && MadeBy::Us as usize == 1);
     assert!(Severity::ALL[0] as usize == 0 && Severity::ALL[3] as usize == 3);
-    assert!(Phase::ALL[0] as usize == 0 && Phase::ALL[9] as usize == 9);
+    assert!(Phase::ALL[0] as usize == 0 && Phase::ALL[10] as usize == 10);
     assert!(DrainPhase::Running as usize == 0 && DrainPhase::Forcing as usize == 3);
 };
 

@@ -176,6 +176,11 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     }
 
     /// The socket, for questions to the kernel.
+    pub fn socket_mut(&mut self) -> &mut S {
+        &mut self.socket
+    }
+
+    /// The socket, for what is known of it.
     pub fn socket(&self) -> &S {
         &self.socket
     }

@@ -1,14 +1,19 @@
-//! A connected socket, and the three questions to the kernel that tokio does not pass on.
+//! A connected socket, and the questions to the kernel that tokio does not pass on.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use socket2::{SockRef, Socket as RawSocket};
+use std::task::{Context, Poll};
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::handshake::HandshakeError;
+use crate::secured::Secured;
 
 /// What the kernel knows of a connection on which nothing is expected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,19 +28,50 @@ pub enum Liveness {
     Unasked,
 }
 
-/// A connected, non-blocking byte stream of a runtime.
+/// A connected, non-blocking byte stream of a runtime, and what lies between it and HTTP: a PROXY header, TLS.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Asks the kernel whether the connection is still good. One system call; takes no byte off the stream.
+    /// Makes it ready to carry HTTP: reads the PROXY header and shakes hands, where that is to be done. Ready at once where
+    /// nothing is. Nothing is read or written otherwise before it is ready.
+    ///
+    /// # Errors
+    /// What went wrong; the peer has been told as far as it can be. The connection is of no more use.
+    fn poll_handshake(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Asks the kernel whether the connection is still good. One system call; takes no byte off the stream of content.
     ///
     /// tokio answers reads from cached readiness, so that a FIN that has already arrived can stay unseen until the
-    /// reactor is polled. This does not.
-    fn probe(&self) -> Liveness;
+    /// reactor is polled. This does not. Behind TLS it takes in what is no content, such as session tickets.
+    fn probe(&mut self) -> Liveness;
+
+    /// Reads what the kernel has now, whatever the runtime remembers of it. For layers that stand on this socket.
+    ///
+    /// # Errors
+    /// As the kernel says it; `WouldBlock` when there is nothing.
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Sends FIN: no more will be written.
     ///
     /// # Errors
     /// As the kernel says it; `ENOTCONN` is not hidden (`AsyncWrite::poll_shutdown` of tokio hides it).
-    fn shutdown_write(&self) -> io::Result<()>;
+    fn shutdown_write(&mut self) -> io::Result<()>;
+
+    /// Whether bytes that were written to it have not been given to the kernel yet; `poll_flush` gives them.
+    fn has_unsent(&self) -> bool {
+        false
+    }
+
+    /// Whether the peer's end of the stream was not announced as TLS demands (RFC 8446 §6.1), so that anybody on the way
+    /// may have made it. Never for a stream without TLS.
+    fn is_cut_off(&self) -> bool {
+        false
+    }
+
+    /// What TLS has agreed on, once the handshake is done; `None` without TLS.
+    fn secured(&self) -> Option<&Secured> {
+        None
+    }
 
     /// Makes the close that follows an RST, with which nothing that was sent can be taken for complete.
     fn set_abortive_close(&self);
@@ -64,12 +100,17 @@ fn probe(socket: &RawSocket) -> Liveness {
 macro_rules! kernel_socket {
     ($socket:ty, $peer:expr, $local:expr) => {
         impl Socket for $socket {
-            fn probe(&self) -> Liveness {
-                probe(&SockRef::from(self))
+            fn probe(&mut self) -> Liveness {
+                probe(&SockRef::from(&*self))
             }
 
-            fn shutdown_write(&self) -> io::Result<()> {
-                SockRef::from(self).shutdown(std::net::Shutdown::Write)
+            fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                // The descriptor is non-blocking, so this is too.
+                (&*SockRef::from(&*self)).read(buffer)
+            }
+
+            fn shutdown_write(&mut self) -> io::Result<()> {
+                SockRef::from(&*self).shutdown(std::net::Shutdown::Write)
             }
 
             fn set_abortive_close(&self) {

@@ -1,4 +1,4 @@
-//! The two versions that are spoken in this syntax.
+//! The versions that are spoken: two in one syntax, and one in frames.
 
 use std::fmt;
 
@@ -13,9 +13,21 @@ pub enum Version {
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2: no syntax of its own for a message, and no `Connection`. RFC 9113
+    Http2,
 }
 
 impl Version {
+    /// The version's name as logs show it, such as `HTTP/1.1`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+        }
+    }
+
     /// Reads `HTTP/` in capitals and two digits with a dot between (RFC 9112 §2.3).
     pub(crate) const fn parse(bytes: &[u8; 8]) -> Result<Self, ProtocolError> {
         match bytes {
@@ -30,20 +42,20 @@ impl Version {
         }
     }
 
-    /// The version's number as it stands in Via: `1.0` or `1.1`.
+    /// The version's number as it stands in Via: `1.0`, `1.1` or `2`.
     #[must_use]
     pub const fn number(self) -> &'static str {
         match self {
             Self::Http10 => "1.0",
             Self::Http11 => "1.1",
+            Self::Http2 => "2",
         }
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HTTP/")?;
-        f.write_str(self.number())
+        f.write_str(self.name())
     }
 }
 
@@ -52,6 +64,7 @@ impl From<Version> for http::Version {
         match version {
             Version::Http10 => Self::HTTP_10,
             Version::Http11 => Self::HTTP_11,
+            Version::Http2 => Self::HTTP_2,
         }
     }
 }

@@ -276,14 +276,15 @@ impl<S: Socket> Exchange<'_, S> {
     /// of a request that is answered early is no request: then nothing behind it can be read.
     fn is_last_word(&mut self) -> bool {
         let (received, unread) = (self.leg.bytes_in(), self.leg.unread_bytes());
-        let socket = self.leg.socket();
-        !self.has_whole_request()
-            || self.farewell.is_due(received, unread, || unread == 0 && socket.probe() == Liveness::Unasked)
+        let has_whole_request = self.has_whole_request();
+        let (farewell, leg) = (&mut *self.farewell, &mut *self.leg);
+        !has_whole_request
+            || farewell.is_due(received, unread, || unread == 0 && leg.socket_mut().probe() == Liveness::Unasked)
     }
 
     /// Whether the request is whole and nothing is here behind it, so that the connection can end with its response.
-    fn is_alone(&self) -> bool {
-        self.has_whole_request() && !self.leg.has_unread() && self.leg.socket().probe() != Liveness::Unasked
+    fn is_alone(&mut self) -> bool {
+        self.has_whole_request() && !self.leg.has_unread() && self.leg.socket_mut().probe() != Liveness::Unasked
     }
 
     /// Writes body: what is owed, then `data`, then the end if `is_end`. What the client does not take at once is kept;

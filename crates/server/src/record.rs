@@ -7,7 +7,6 @@ use sheave_lifecycle::retry::{Evidence, Sent};
 use sheave_lifecycle::time::Time;
 use sheave_proto::head::RequestHead;
 use sheave_proto::known::Known;
-use sheave_proto::version::Version;
 
 /// One exchange's numbers.
 #[derive(Debug)]
@@ -62,10 +61,7 @@ impl Record {
             peer,
             method: head.map_or("", |head| head.method().as_str()),
             target: head.map_or("", RequestHead::target),
-            version: head.map_or("", |head| match head.version() {
-                Version::Http10 => "HTTP/1.0",
-                Version::Http11 => "HTTP/1.1",
-            }),
+            version: head.map_or("", |head| head.version().name()),
             host: text(Known::Host),
             user_agent: text(Known::UserAgent),
             referer: text(Known::Referer),

@@ -62,7 +62,7 @@ pub(crate) async fn next_request<S: Socket>(leg: &mut ServerLeg<S>, alarm: &mut 
         if leg.machine().is_idle()
             && watch.drain().pressure().is_to_give_way(idle_since)
             && promised.is_none_or(|until| until <= now)
-            && leg.socket().probe() == Liveness::Alive
+            && leg.socket_mut().probe() == Liveness::Alive
         {
             leg.machine_mut().end(Intent::Close(CloseReason::Shed));
             return Poll::Ready(Next::Over);
@@ -78,7 +78,7 @@ pub(crate) async fn next_request<S: Socket>(leg: &mut ServerLeg<S>, alarm: &mut 
         let Some(next) = Deadline::earlier(own, drained) else { return Poll::Pending };
         ready!(alarm.poll(cx, clock, now, Some(next.at)));
         let is_forced = watch.drain().urgency() == Urgency::Forced;
-        if leg.machine().is_idle() && !is_forced && leg.socket().probe() == Liveness::Unasked {
+        if leg.machine().is_idle() && !is_forced && leg.socket_mut().probe() == Liveness::Unasked {
             // The kernel has a request that the runtime has not seen: it came in time.
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -246,7 +246,7 @@ impl AsyncWrite for SimSocket {
 }
 
 impl Socket for SimSocket {
-    fn probe(&self) -> Liveness {
+    fn probe(&mut self) -> Liveness {
         let found = match self.peek_now() {
             Ok(0) => Liveness::Closed,
             Ok(_) => Liveness::Unasked,
@@ -257,7 +257,11 @@ impl Socket for SimSocket {
         found
     }
 
-    fn shutdown_write(&self) -> io::Result<()> {
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Self::read_now(&*self, buffer).map_err(io_error)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown_now().map_err(io_error)
     }
 

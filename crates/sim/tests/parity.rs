@@ -9,15 +9,17 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use sheave_lifecycle::errno::Errno;
+use sheave_lifecycle::errno::{Errno, IoFault};
 use sheave_net::dial::Connect;
 use sheave_net::listen::Listener;
 use sheave_net::socket::Socket;
+use sheave_net::tcp_connect::TcpConnector;
+use sheave_net::tcp_listen::{ListenOptions, TcpAcceptor};
 use sheave_sim::listener::SimListener;
 use sheave_sim::net::SimNet;
 use sheave_sim::plan::Plan;
@@ -539,10 +541,16 @@ async fn cached_readiness<S: Socket>(mut ours: S, mut peer: impl FnMut(&str)) ->
     note("read after the reactor looked", read_later(&mut ours).await);
     let again = poll_fn(|cx| Poll::Ready(read(&mut ours, cx))).await;
     note("the end is not forgotten", again);
+    note("a shutdown", ok(errno(ours.shutdown_write())));
+    peer("waits-over");
+    note("a shutdown of what is over", ok(errno(ours.shutdown_write())));
+    let hidden = poll_fn(|cx| Pin::new(&mut ours).poll_shutdown(cx)).await;
+    note("the same through the runtime", ok(errno(hidden)));
+    note("a probe of what is over", format!("{:?}", ours.probe()));
     told
 }
 
-const READINESS: [&str; 7] = [
+const READINESS: [&str; 11] = [
     "read of a byte that came = 1",
     "read of nothing = pending",
     "read and probe of an unseen byte = (\"pending\", Unasked)",
@@ -550,6 +558,10 @@ const READINESS: [&str; 7] = [
     "read and probe of an unseen FIN = (\"pending\", Closed)",
     "read after the reactor looked = 0",
     "the end is not forgotten = 0",
+    "a shutdown = ok",
+    "a shutdown of what is over = ENOTCONN",
+    "the same through the runtime = ok",
+    "a probe of what is over = Closed",
 ];
 
 #[tokio::test]
@@ -561,12 +573,21 @@ async fn a_real_reactor_tells_late() {
     ours.set_nonblocking(true).unwrap();
     let ours = tokio::net::TcpStream::from_std(ours).unwrap();
     let told = cached_readiness(ours, |does| {
-        match does {
-            "write" => peer.as_mut().unwrap().write_all(b"1").unwrap(),
-            _ => drop(peer.take()),
-        }
-        let events = if peer.is_some() { PollFlags::IN } else { PollFlags::RDHUP };
-        poll(&mut [PollFd::new(&watched, events)], None).unwrap();
+        let event = match does {
+            "write" => {
+                peer.as_mut().unwrap().write_all(b"1").unwrap();
+                PollFlags::IN
+            }
+            "close" => {
+                drop(peer.take());
+                PollFlags::RDHUP
+            }
+            _ => PollFlags::HUP,
+        };
+        // HUP is always told, and must not be asked for.
+        let mut waiting = [PollFd::new(&watched, event - PollFlags::HUP)];
+        poll(&mut waiting, None).unwrap();
+        assert!(waiting[0].revents().contains(event));
     });
     assert_eq!(told.await, READINESS);
 }
@@ -581,10 +602,58 @@ fn the_simulated_reactor_tells_late() {
         let ours = listener.accept().await;
         let seen = cached_readiness(ours, |does| match does {
             "write" => assert_eq!(peer.as_ref().unwrap().write_now(&[IoSlice::new(b"1")]), Ok(1)),
-            _ => drop(peer.take()),
+            "close" => drop(peer.take()),
+            // Both FINs have arrived: nothing takes time here.
+            _ => {}
         });
         told.replace(seen.await);
     });
     assert_eq!(*told.borrow(), READINESS);
+    assert_eq!((record.ended, record.broken), (Ended::Completed, Vec::new()));
+}
+
+// ---- a listener that ends ------------------------------------------------------------------------------------------
+
+/// A listener that refuses new handshakes answers none, but those that it was asked for before; once it is closed, who
+/// asked in vain is refused.
+async fn a_listener_ends<L: Listener, C: Connect>(mut listener: L, connector: C) -> Vec<String> {
+    let address = listener.local_addr().unwrap();
+    let said = |connected: &Result<C::Socket, IoFault>| match connected {
+        Ok(_) => "connected".to_owned(),
+        Err(fault) => fault.errno.to_string(),
+    };
+    let early = connector.connect(address).await;
+    listener.refuse_new().unwrap();
+    let mut late = pin!(connector.connect(address));
+    let is_waiting = poll_fn(|cx| Poll::Ready(late.as_mut().poll(cx).is_pending())).await;
+    // The kernel may be behind with the first handshake.
+    let accepted = poll_fn(|cx| listener.poll_accept(cx)).await;
+    let is_empty = listener.accept_now().unwrap().is_none();
+    drop(listener);
+    vec![
+        format!("before = {}, accepted = {}", said(&early), accepted.is_ok()),
+        format!("after: waits = {is_waiting}, in the backlog = {}", !is_empty),
+        format!("closed = {}", said(&late.await)),
+    ]
+}
+
+const LISTENER: [&str; 3] =
+    ["before = connected, accepted = true", "after: waits = true, in the backlog = false", "closed = ECONNREFUSED"];
+
+/// Takes the second after which the kernel asks again.
+#[tokio::test]
+async fn a_real_listener_ends_as_the_simulated_one() {
+    let listener = TcpAcceptor::bind((Ipv4Addr::LOCALHOST, 0).into(), &ListenOptions::default()).unwrap();
+    assert_eq!(a_listener_ends(listener, TcpConnector::default()).await, LISTENER);
+}
+
+#[test]
+fn the_simulated_listener_ends_as_a_real_one() {
+    let told = RefCell::new(Vec::new());
+    let told = &told;
+    let record = run(&Plan::calm("listener"), |net| async move {
+        told.replace(a_listener_ends(net.listen(ADDRESS), net.client()).await);
+    });
+    assert_eq!(*told.borrow(), LISTENER);
     assert_eq!((record.ended, record.broken), (Ended::Completed, Vec::new()));
 }

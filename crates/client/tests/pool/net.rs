@@ -122,12 +122,16 @@ impl AsyncWrite for Wire {
 }
 
 impl Socket for Wire {
-    fn probe(&self) -> Liveness {
+    fn probe(&mut self) -> Liveness {
         let is_over = self.idle_since.elapsed() >= self.net.origin(self.address).keep_alive;
         if is_over { Liveness::Closed } else { Liveness::Alive }
     }
 
-    fn shutdown_write(&self) -> io::Result<()> {
+    fn read_now(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(())
     }
 

@@ -202,7 +202,7 @@ impl Connection<Server> {
         }
         let (method, peer) = (&self.exchange.method, self.exchange.peer);
         if head.status().is_informational() {
-            if peer == Version::Http11 {
+            if peer >= Version::Http11 {
                 write_response_head(out, head, method, peer, BodyLength::None, ConnectionField::Omit)?;
             }
             if head.status() == StatusCode::CONTINUE && self.exchange.expectation == Expectation::Awaited {
@@ -213,7 +213,7 @@ impl Connection<Server> {
         let has_content = framing::allows_content(head.status(), method);
         let body = match body {
             BodyLength::Chunked if peer == Version::Http10 => BodyLength::UntilClose,
-            BodyLength::UntilClose if peer == Version::Http11 => BodyLength::Chunked,
+            BodyLength::UntilClose if peer >= Version::Http11 => BodyLength::Chunked,
             body => body,
         };
         // RFC 9110 §10.1.1: the client may or may not send the content that it announced; what follows is ambiguous.
@@ -224,7 +224,7 @@ impl Connection<Server> {
             (false, ..) => ConnectionField::Close,
             (true, _, Some(seconds)) => ConnectionField::KeepAliveFor(seconds),
             (true, Version::Http10, None) => ConnectionField::KeepAlive,
-            (true, Version::Http11, None) => ConnectionField::Omit,
+            (true, Version::Http11 | Version::Http2, None) => ConnectionField::Omit,
         };
         let length = write_response_head(out, head, method, peer, body, connection)?;
         if !stays {

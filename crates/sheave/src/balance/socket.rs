@@ -62,11 +62,15 @@ impl AsyncWrite for CountedSocket {
 }
 
 impl Socket for CountedSocket {
-    fn probe(&self) -> Liveness {
+    fn probe(&mut self) -> Liveness {
         self.stream.probe()
     }
 
-    fn shutdown_write(&self) -> io::Result<()> {
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read_now(buffer)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
         self.stream.shutdown_write()
     }
 

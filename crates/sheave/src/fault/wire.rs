@@ -164,12 +164,12 @@ impl Wire {
     }
 
     /// Whether the kernel holds bytes that were not read.
-    pub(crate) fn has_unread(&self) -> bool {
+    pub(crate) fn has_unread(&mut self) -> bool {
         !self.inbox.is_empty() || self.stream.probe() == Liveness::Unasked
     }
 
     /// Sends FIN, and goes on reading.
-    pub(crate) fn half_close(&self) {
+    pub(crate) fn half_close(&mut self) {
         // Fails only where the connection is gone, as the next read says.
         let _ = self.stream.shutdown_write();
     }
