@@ -55,6 +55,13 @@ pub trait Machine {
     /// came to read.
     fn received(&mut self, len: usize, was_awaited: bool, now: Time);
 
+    /// Where another engine reads the connection's bytes: these went by, in order, after [`Self::received`] was told how
+    /// many. The machine can learn from them, and end the connection; then the engine does not see them.
+    fn watch_received(&mut self, _bytes: &[u8], _now: Time) {}
+
+    /// Where another engine writes the connection's bytes: these went out, in order.
+    fn watch_sent(&mut self, _bytes: &[u8], _now: Time) {}
+
     /// A deadline has passed: this machine's own, or the driver's for writing.
     fn expired(&mut self, timer: Timer);
 

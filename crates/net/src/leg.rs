@@ -1,11 +1,10 @@
 //! One socket driven for one machine: reads into it, writes for it, waits for its deadlines, and closes as it says.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,9 +13,8 @@ use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use sheave_lifecycle::machine::{Intent, Machine};
-use sheave_lifecycle::observe::{Closed, ConnectionId, Moved, Observer, Opened};
+use sheave_lifecycle::observe::{ConnectionId, Observer};
 use sheave_lifecycle::phase::{Phase, Side};
-use sheave_lifecycle::ring::{Happening, Ring};
 use sheave_lifecycle::time::Time;
 use smallvec::SmallVec;
 use tokio::io::ReadBuf;
@@ -24,6 +22,7 @@ use tokio::io::ReadBuf;
 use crate::alarm::Alarm;
 use crate::clock::Clock;
 use crate::drain::DrainWatch;
+use crate::life::Life;
 use crate::scratch::{SCRATCH_BYTES, with_scratch};
 use crate::socket::Socket;
 
@@ -84,55 +83,63 @@ pub enum Received<T> {
 /// Tells the observer of its birth, and of its end exactly once, however it ends; dropping it is one way.
 pub struct Leg<M: Machine, S: Socket> {
     machine: M,
-    socket: S,
-    context: Arc<LegContext>,
+    /// `None` once it was turned into another leg, which then is the connection.
+    socket: Option<S>,
+    life: Life,
     /// Received and not yet understood: pipelined requests.
     inbox: BytesMut,
     /// Owed to the peer.
     outbox: BytesMut,
     has_ended: bool,
     is_waiting: bool,
-    stalled_since: Option<Time>,
-    side: Side,
-    id: ConnectionId,
-    peer: Option<SocketAddr>,
-    local: Option<SocketAddr>,
-    opened: Time,
-    bytes_in: u64,
-    bytes_out: u64,
-    end: Option<(CloseReason, Phase)>,
     /// How the last words went, where they were said before the close.
     farewell: Option<Result<(), CloseReason>>,
-    last: Ring,
 }
+
+const HELD: &str = "a leg holds its socket until it is turned into another";
 
 impl<M: Machine, S: Socket> Leg<M, S> {
     /// Takes a connected socket, whose ends are `peer` and `local`, into care.
     pub fn open(machine: M, socket: S, ends: Ends, context: Arc<LegContext>, now: Time) -> Self {
-        static NEXT: [AtomicU64; 2] = [AtomicU64::new(1), AtomicU64::new(1)];
-        let Ends { side, peer, local } = ends;
-        let id = ConnectionId(NEXT[side as usize].fetch_add(1, Ordering::Relaxed));
-        context.observer.opened(&Opened { side, id, peer, local, at: now });
         Self {
             machine,
-            socket,
-            context,
+            socket: Some(socket),
+            life: Life::begin(ends, context, now),
             inbox: BytesMut::new(),
             outbox: BytesMut::new(),
             has_ended: false,
             is_waiting: false,
-            stalled_since: None,
-            side,
-            id,
-            peer,
-            local,
-            opened: now,
-            bytes_in: 0,
-            bytes_out: 0,
-            end: None,
             farewell: None,
-            last: Ring::new(now),
         }
+    }
+
+    /// The same connection, from here on with another machine: its protocol was found out, or has changed. What was
+    /// received and not taken is shown to the new one first; it is for the old one to have brought its bytes out.
+    pub fn turn<N: Machine>(mut self, machine: N) -> Leg<N, S> {
+        Leg {
+            machine,
+            socket: self.socket.take(),
+            life: self.life.clone(),
+            inbox: std::mem::take(&mut self.inbox),
+            outbox: std::mem::take(&mut self.outbox),
+            has_ended: self.has_ended,
+            is_waiting: false,
+            farewell: None,
+        }
+    }
+
+    /// Puts bytes before those that were received and not taken: a machine took them, and they are another's.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        let mut inbox = BytesMut::with_capacity(bytes.len() + self.inbox.len());
+        inbox.extend_from_slice(bytes);
+        inbox.extend_from_slice(&self.inbox);
+        self.inbox = inbox;
+    }
+
+    /// Takes its ends anew from the socket: a PROXY header has named others.
+    pub fn identify(&mut self) {
+        let socket = self.socket.as_ref().expect(HELD);
+        (self.life.peer, self.life.local) = (socket.peer(), socket.local());
     }
 
     /// The protocol's state.
@@ -152,37 +159,37 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// The connection's number.
     pub fn id(&self) -> ConnectionId {
-        self.id
+        self.life.id
     }
 
     /// The other end.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+        self.life.peer
     }
 
     /// Our end.
     pub fn local(&self) -> Option<SocketAddr> {
-        self.local
+        self.life.local
     }
 
     /// When the connection came to be.
     pub fn opened(&self) -> Time {
-        self.opened
+        self.life.opened
     }
 
     /// What it shares with its like.
     pub fn context(&self) -> &Arc<LegContext> {
-        &self.context
+        &self.life.context
     }
 
     /// The socket, for questions to the kernel.
     pub fn socket_mut(&mut self) -> &mut S {
-        &mut self.socket
+        self.socket.as_mut().expect(HELD)
     }
 
     /// The socket, for what is known of it.
     pub fn socket(&self) -> &S {
-        &self.socket
+        self.socket.as_ref().expect(HELD)
     }
 
     /// Whether bytes are here that the machine has not taken.
@@ -202,12 +209,12 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// Bytes that were written to the socket.
     pub fn bytes_out(&self) -> u64 {
-        self.bytes_out
+        self.life.bytes_out
     }
 
     /// Bytes that were read from the socket.
     pub fn bytes_in(&self) -> u64 {
-        self.bytes_in
+        self.life.bytes_in
     }
 
     /// Reads once, unless bytes are left over from before, and shows `take` what is there.
@@ -238,7 +245,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         }
         with_scratch(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+            match Pin::new(self.socket_mut()).poll_read(cx, &mut buffer) {
                 Poll::Pending => {
                     self.begin_waiting(now);
                     Poll::Pending
@@ -271,7 +278,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             }
             let read = with_scratch(|scratch| {
                 let mut buffer = ReadBuf::new(scratch);
-                Pin::new(&mut self.socket).poll_read(cx, &mut buffer).map_ok(|()| {
+                Pin::new(self.socket_mut()).poll_read(cx, &mut buffer).map_ok(|()| {
                     self.inbox.extend_from_slice(buffer.filled());
                     buffer.filled().len()
                 })
@@ -294,8 +301,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     fn note_received(&mut self, len: usize, now: Time) {
         self.has_ended = len == 0;
-        self.last.note(if len == 0 { Happening::End } else { Happening::Read(saturated(len)) }, now);
-        self.bytes_in += len as u64;
+        self.life.note_read(len, now);
         self.machine.received(len, self.is_waiting, now);
     }
 
@@ -321,36 +327,30 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             slices.extend(parts.iter().map(|part| IoSlice::new(part)));
             let mut slices = &mut slices[..];
             IoSlice::advance_slices(&mut slices, 0);
+            let socket = self.socket.as_mut().expect(HELD);
             loop {
-                match Pin::new(&mut self.socket).poll_write_vectored(cx, slices) {
+                match Pin::new(&mut *socket).poll_write_vectored(cx, slices) {
                     Poll::Ready(Ok(0)) => break Some(IoFault { op: Op::Write, errno: Errno::EPIPE }),
                     Poll::Ready(Ok(len)) => {
                         written += len;
-                        self.stalled_since = None;
                         if written == total {
                             break None;
                         }
                         IoSlice::advance_slices(&mut slices, len);
                     }
-                    Poll::Pending => {
-                        self.stalled_since.get_or_insert(now);
-                        break None;
-                    }
+                    Poll::Pending => break None,
                     Poll::Ready(Err(error)) => break Some(IoFault::new(Op::Write, &error)),
                 }
             }
         };
-        self.bytes_out += written as u64;
-        if written > 0 {
-            self.last.note(Happening::Written(saturated(written)), now);
+        self.life.note_written(written, now);
+        if let Some(fault) = fault {
+            self.life.note_failed(now);
+            self.outbox = BytesMut::new();
+            return Err(fault);
         }
         if written < total {
-            self.last.note(if fault.is_some() { Happening::Failed } else { Happening::Blocked }, now);
-        }
-        if let Some(fault) = fault {
-            self.outbox = BytesMut::new();
-            self.stalled_since = None;
-            return Err(fault);
+            self.life.note_blocked(now);
         }
         if written < owed {
             self.outbox.advance(written);
@@ -380,15 +380,111 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         if self.outbox.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
+    /// Reads for another engine, into its own buffer, and shows the machine what goes by. Once the machine intends to end
+    /// the connection, nothing goes by any more.
+    pub(crate) fn poll_read_for(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.machine.intent() != Intent::Continue {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        if !self.inbox.is_empty() {
+            let len = self.inbox.len().min(buffer.remaining());
+            buffer.put_slice(&self.inbox.split_to(len));
+            if self.inbox.is_empty() {
+                self.inbox = BytesMut::new();
+            }
+        } else if self.has_ended {
+            return Poll::Ready(Ok(()));
+        } else {
+            match Pin::new(self.socket_mut()).poll_read(cx, buffer) {
+                Poll::Pending => {
+                    self.begin_waiting(now);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.fail(IoFault::new(Op::Read, &error));
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Ready(Ok(())) => self.note_received(buffer.filled().len() - before, now),
+            }
+        }
+        self.machine.watch_received(&buffer.filled()[before..], now);
+        if self.machine.intent() != Intent::Continue {
+            // What the machine ends the connection for is not the engine's to act upon.
+            buffer.set_filled(before);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes for another engine, and shows the machine what went out.
+    pub(crate) fn poll_write_for(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Time,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(self.socket_mut()).poll_write_vectored(cx, parts) {
+            Poll::Pending => {
+                self.life.note_blocked(now);
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => {
+                self.life.note_failed(now);
+                self.fail(IoFault::new(Op::Write, &error));
+                Poll::Ready(Err(error))
+            }
+            Poll::Ready(Ok(len)) => {
+                self.life.note_written(len, now);
+                let mut left = len;
+                for part in parts {
+                    let sent = left.min(part.len());
+                    if sent > 0 {
+                        self.machine.watch_sent(&part[..sent], now);
+                    }
+                    left -= sent;
+                }
+                Poll::Ready(Ok(len))
+            }
+        }
+    }
+
+    /// Gives the kernel what layers of the socket keep, for another engine.
+    pub(crate) fn poll_flush_for(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<io::Result<()>> {
+        match Pin::new(self.socket_mut()).poll_flush(cx) {
+            Poll::Pending => {
+                self.life.note_blocked(now);
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => {
+                self.life.note_failed(now);
+                self.fail(IoFault::new(Op::Write, &error));
+                Poll::Ready(Err(error))
+            }
+            Poll::Ready(Ok(())) => {
+                self.life.note_flushed();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// The socket is of no more use.
+    fn fail(&mut self, fault: IoFault) {
+        self.machine.end(Intent::Abort(CloseReason::from_fault(fault)));
+    }
+
     /// The next deadline: the machine's, or that of a write which stands still.
     pub fn deadline(&self) -> Option<Deadline> {
-        let write = self
-            .stalled_since
-            .map(|since| Deadline { at: since.after(self.context.write_timeout), timer: Timer::Write });
         // Nobody is idle who still has bytes to take: then only taking none is too slow.
         let machine = self.machine.deadline(self.is_waiting);
-        let machine = machine.filter(|deadline| deadline.timer != Timer::Idle || self.outbox.is_empty());
-        Deadline::earlier(machine, write)
+        let machine = machine.filter(|deadline| deadline.timer != Timer::Idle || !self.owes());
+        Deadline::earlier(machine, self.life.stalled_until())
     }
 
     /// Gives back all buffers that are empty. An idle connection owns none.
@@ -408,14 +504,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// Tells the observer where the connection stands.
     pub fn tell_moved(&self) {
-        self.context.observer.moved(&Moved {
-            side: self.side,
-            id: self.id,
-            phase: self.phase(),
-            exchanges: self.machine.exchanges(),
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-        });
+        self.life.tell_moved(self.phase(), self.machine.exchanges());
     }
 
     /// Writes what is owed, for as long as that may take, where the machine intends to end the connection. Whether all was
@@ -445,7 +534,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             Intent::Continue => self.note_end(CloseReason::Bug("closed-without-reason")),
             Intent::Abort(reason) => {
                 self.note_end(reason);
-                self.socket.set_abortive_close();
+                self.socket().set_abortive_close();
             }
             Intent::Close(reason) | Intent::Linger(reason) => {
                 let flushed = match self.farewell {
@@ -456,7 +545,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
                 match flushed {
                     Err(worse) => {
                         self.note_end(worse);
-                        self.socket.set_abortive_close();
+                        self.socket().set_abortive_close();
                     }
                     Ok(()) if is_lingering && !self.has_ended => {
                         self.note_end(reason);
@@ -475,35 +564,39 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             Intent::Continue => self.note_end(CloseReason::Bug("closed-without-reason")),
             Intent::Abort(reason) => {
                 self.note_end(reason);
-                self.socket.set_abortive_close();
+                self.socket().set_abortive_close();
             }
             Intent::Close(reason) | Intent::Linger(reason) => self.note_end(reason),
         }
     }
 
     fn note_end(&mut self, reason: CloseReason) {
-        self.end.get_or_insert((reason, self.phase()));
+        self.life.note_end(reason, self.phase());
     }
 
     fn ended_as(&self) -> (CloseReason, Phase) {
-        self.end.unwrap_or_else(|| (self.machine.intent().reason().unwrap_or(CloseReason::Cancelled), self.phase()))
+        self.life.ended_as(&self.machine, self.phase())
     }
 
     /// Where the connection stands. A message that is framed whole is under way as long as bytes of it are owed.
     fn phase(&self) -> Phase {
         match self.machine.phase() {
-            Phase::Idle if !self.outbox.is_empty() => Phase::Response,
+            Phase::Idle if self.owes() => Phase::Response,
             phase => phase,
         }
     }
 
+    fn owes(&self) -> bool {
+        !self.outbox.is_empty() || self.life.is_stalled()
+    }
+
     /// Whether a FIN now would make a message look complete that is not, or would hide that an exchange was given up.
     fn is_cut_off(&self) -> bool {
-        self.end.is_none()
+        !self.life.has_ended()
             && match self.machine.intent() {
                 Intent::Abort(_) => true,
                 Intent::Continue => self.phase().is_busy(),
-                Intent::Close(_) | Intent::Linger(_) => !self.outbox.is_empty(),
+                Intent::Close(_) | Intent::Linger(_) => self.owes(),
             }
     }
 
@@ -514,17 +607,15 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         alarm: &mut Alarm,
         watch: &mut DrainWatch,
     ) -> Poll<Result<(), CloseReason>> {
-        let now = self.context.clock.now();
+        let clock = self.life.context.clock;
+        let now = clock.now();
         if let Poll::Ready(flushed) = self.poll_flush(cx, now) {
             return Poll::Ready(flushed.map_err(CloseReason::from_fault));
         }
         watch.register(cx);
         let forcing = watch.drain().forcing_at().map(|at| Deadline { at, timer: Timer::Drain });
-        let stalled = self
-            .stalled_since
-            .map(|since| Deadline { at: since.after(self.context.write_timeout), timer: Timer::Write });
-        let Some(next) = Deadline::earlier(stalled, forcing) else { return Poll::Pending };
-        alarm.poll(cx, self.context.clock, now, Some(next.at)).map(|()| {
+        let Some(next) = Deadline::earlier(self.life.stalled_until(), forcing) else { return Poll::Pending };
+        alarm.poll(cx, clock, now, Some(next.at)).map(|()| {
             Err(match next.timer {
                 Timer::Drain => CloseReason::DrainForced,
                 timer => CloseReason::TimedOut(timer),
@@ -534,22 +625,21 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// RFC 9112 §9.6: shut our side, then read and discard, so that an RST cannot destroy what the peer has not read.
     async fn linger(&mut self, alarm: &mut Alarm, watch: &mut DrainWatch) {
-        if self.socket.shutdown_write().is_err() {
+        if self.socket_mut().shutdown_write().is_err() {
             return; // ENOTCONN: the peer is gone already.
         }
-        self.last.note(Happening::Shut, self.context.clock.now());
+        let (plan, clock) = (self.life.context.linger, self.life.context.clock);
+        self.life.note_shut(clock.now());
         self.inbox = BytesMut::new();
-        let plan = self.context.linger;
-        let clock = self.context.clock;
         let since = clock.now();
         let until = since.after(plan.timeout);
         let mut discarded = 0;
         poll_fn(|cx| {
             let now = clock.now();
             loop {
-                let before = self.bytes_in;
+                let before = self.life.bytes_in;
                 let read = self.poll_receive(cx, now, |_, bytes| *bytes = &[]);
-                discarded += self.bytes_in - before;
+                discarded += self.life.bytes_in - before;
                 match read {
                     Poll::Ready(Ok(Received::Bytes(()))) if discarded < plan.max_bytes => {}
                     Poll::Ready(_) => return Poll::Ready(()),
@@ -568,10 +658,6 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     }
 }
 
-fn saturated(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
 /// Empties a buffer; gives its memory back if it had grown large.
 fn empty(buffer: &mut BytesMut) {
     if buffer.capacity() > KEPT_BUFFER_BYTES {
@@ -583,22 +669,10 @@ fn empty(buffer: &mut BytesMut) {
 
 impl<M: Machine, S: Socket> Drop for Leg<M, S> {
     fn drop(&mut self) {
+        let Some(socket) = &self.socket else { return };
         if self.is_cut_off() {
-            self.socket.set_abortive_close();
+            socket.set_abortive_close();
         }
-        let (reason, phase) = self.ended_as();
-        let now = self.context.clock.now();
-        self.context.observer.closed(&Closed {
-            side: self.side,
-            id: self.id,
-            peer: self.peer,
-            reason,
-            phase,
-            age: now.since(self.opened),
-            exchanges: self.machine.exchanges(),
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-            last: self.last,
-        });
+        self.life.tell_closed(self.ended_as(), self.machine.exchanges());
     }
 }

@@ -1,0 +1,150 @@
+//! Who a connection is, what it has carried so far and how it ended: told to the observer at its birth, and once at its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::{Deadline, Timer};
+use sheave_lifecycle::machine::Machine;
+use sheave_lifecycle::observe::{Closed, ConnectionId, Moved, Observer, Opened};
+use sheave_lifecycle::phase::{Phase, Side};
+use sheave_lifecycle::ring::{Happening, Ring};
+use sheave_lifecycle::time::Time;
+
+use crate::leg::{Ends, LegContext};
+
+/// What is known of a connection whatever protocol it speaks, and however its socket is driven.
+#[derive(Clone)]
+pub(crate) struct Life {
+    pub(crate) context: Arc<LegContext>,
+    pub(crate) side: Side,
+    pub(crate) id: ConnectionId,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) opened: Time,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    stalled_since: Option<Time>,
+    end: Option<(CloseReason, Phase)>,
+    last: Ring,
+}
+
+impl Life {
+    /// Begins, and tells the observer.
+    pub(crate) fn begin(ends: Ends, context: Arc<LegContext>, now: Time) -> Self {
+        static NEXT: [AtomicU64; 2] = [AtomicU64::new(1), AtomicU64::new(1)];
+        let Ends { side, peer, local } = ends;
+        let id = ConnectionId(NEXT[side as usize].fetch_add(1, Ordering::Relaxed));
+        context.observer.opened(&Opened { side, id, peer, local, at: now });
+        Self {
+            context,
+            side,
+            id,
+            peer,
+            local,
+            opened: now,
+            bytes_in: 0,
+            bytes_out: 0,
+            stalled_since: None,
+            end: None,
+            last: Ring::new(now),
+        }
+    }
+
+    /// So many bytes were read; none is the peer's FIN.
+    pub(crate) fn note_read(&mut self, len: usize, now: Time) {
+        self.last.note(if len == 0 { Happening::End } else { Happening::Read(saturated(len)) }, now);
+        self.bytes_in += len as u64;
+    }
+
+    /// So many bytes were written, perhaps none.
+    pub(crate) fn note_written(&mut self, len: usize, now: Time) {
+        if len > 0 {
+            self.bytes_out += len as u64;
+            self.stalled_since = None;
+            self.last.note(Happening::Written(saturated(len)), now);
+        }
+    }
+
+    /// Bytes are owed that the kernel does not take.
+    pub(crate) fn note_blocked(&mut self, now: Time) {
+        self.stalled_since.get_or_insert(now);
+        self.last.note(Happening::Blocked, now);
+    }
+
+    /// Nothing that was owed is any more.
+    pub(crate) fn note_flushed(&mut self) {
+        self.stalled_since = None;
+    }
+
+    /// A write failed: nothing more can be written.
+    pub(crate) fn note_failed(&mut self, now: Time) {
+        self.stalled_since = None;
+        self.last.note(Happening::Failed, now);
+    }
+
+    /// Our side was shut.
+    pub(crate) fn note_shut(&mut self, now: Time) {
+        self.last.note(Happening::Shut, now);
+    }
+
+    /// Whether bytes are owed that the kernel does not take.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled_since.is_some()
+    }
+
+    /// When a write has stood still for too long, if one does.
+    pub(crate) fn stalled_until(&self) -> Option<Deadline> {
+        let since = self.stalled_since?;
+        Some(Deadline { at: since.after(self.context.write_timeout), timer: Timer::Write })
+    }
+
+    /// Notes why it ends, and where it stood then. The first reason stays.
+    pub(crate) fn note_end(&mut self, reason: CloseReason, phase: Phase) {
+        self.end.get_or_insert((reason, phase));
+    }
+
+    /// Whether a reason was noted.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Why it ends: as was noted, else as `machine` intends; where neither says so, whoever held it let go of it.
+    pub(crate) fn ended_as(&self, machine: &impl Machine, phase: Phase) -> (CloseReason, Phase) {
+        self.end.unwrap_or_else(|| (machine.intent().reason().unwrap_or(CloseReason::Cancelled), phase))
+    }
+
+    /// Tells the observer where it stands.
+    pub(crate) fn tell_moved(&self, phase: Phase, exchanges: u64) {
+        self.context.observer.moved(&Moved {
+            side: self.side,
+            id: self.id,
+            phase,
+            exchanges,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        });
+    }
+
+    /// Tells the observer that it is over.
+    pub(crate) fn tell_closed(&self, (reason, phase): (CloseReason, Phase), exchanges: u64) {
+        let now = self.context.clock.now();
+        self.context.observer.closed(&Closed {
+            side: self.side,
+            id: self.id,
+            peer: self.peer,
+            reason,
+            phase,
+            age: now.since(self.opened),
+            exchanges,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            last: self.last,
+        });
+    }
+}
+
+fn saturated(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
