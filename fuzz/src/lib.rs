@@ -4,5 +4,6 @@ pub mod chunked_body;
 pub mod connection;
 mod fields;
 mod pieces;
+pub mod proxy_header;
 pub mod request_head;
 pub mod response_head;

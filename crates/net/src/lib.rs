@@ -18,6 +18,7 @@ pub mod limits;
 pub mod listen;
 pub mod lookup;
 pub mod pressure;
+pub mod proxy_protocol;
 pub mod reserve;
 pub mod resolve;
 pub mod scratch;
