@@ -70,9 +70,24 @@ impl<'b, H> Batch<'b, H> {
 
 impl Connection<Server> {
     /// Takes what `input` holds of the request whose head has been received.
+    ///
+    /// In a tunnel that is all of it, whatever it looks like.
     pub fn receive_body_batch<'b>(&mut self, input: &mut &'b [u8], now: Time) -> Batch<'b, RequestHead> {
         let mut batch = Batch::new();
-        while self.state().request == RequestState::Body && batch.take(self.receive(input, now)) {}
+        while matches!(self.state().request, RequestState::Body | RequestState::Tunnel)
+            && batch.take(self.receive(input, now))
+        {}
+        batch
+    }
+
+    /// The client's FIN as a batch: it is the end of its direction of a tunnel, and a request's truncation.
+    pub fn receive_body_end_batch<'b>(&mut self, now: Time) -> Batch<'b, RequestHead> {
+        let mut batch = Batch::new();
+        let is_tunnel = self.state().request == RequestState::Tunnel;
+        match self.receive_end(now) {
+            Ok(()) => batch.is_end = is_tunnel,
+            Err(error) => batch.error = Some(error),
+        }
         batch
     }
 }
@@ -80,18 +95,20 @@ impl Connection<Server> {
 impl Connection<Client> {
     /// Takes what `input` holds of the response that is owed, or under way.
     ///
-    /// Bytes behind its end are left where they are: they are nobody's.
+    /// Bytes behind its end are left where they are: they are nobody's. Those behind a head that makes the connection a
+    /// tunnel are the tunnel's.
     pub fn receive_batch<'b>(&mut self, input: &mut &'b [u8], now: Time) -> Batch<'b, ResponseHead> {
         let mut batch = Batch::new();
-        while matches!(self.state().response, ResponseState::Owed | ResponseState::Body)
+        while matches!(self.state().response, ResponseState::Owed | ResponseState::Body | ResponseState::Tunnel)
             && batch.take(self.receive(input, now))
         {}
         // No end follows a head that has no body.
-        batch.is_end |= batch.head.is_some() && !matches!(self.state().response, ResponseState::Body);
+        batch.is_end |=
+            batch.head.is_some() && !matches!(self.state().response, ResponseState::Body | ResponseState::Tunnel);
         batch
     }
 
-    /// The origin's FIN as a batch: it may be the end of a response's body.
+    /// The origin's FIN as a batch: it may be the end of a response's body, and is that of its direction of a tunnel.
     pub fn receive_end_batch<'b>(&mut self, now: Time) -> Batch<'b, ResponseHead> {
         let mut batch = Batch::new();
         let end = self.receive_end(now);

@@ -8,7 +8,7 @@ use sheave_lifecycle::time::Time;
 
 use crate::limits::Limits;
 
-/// How long a peer may take for what it owes. Every one is on.
+/// How long a peer may take for what it owes. Every one is on but the age of tunnels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
     /// Server: from accept to the first byte of the first request. Default: 30 s.
@@ -31,6 +31,13 @@ pub struct Timeouts {
     pub idle: Duration,
     /// Client: from the request's last byte to the final response's head. Default: 60 s.
     pub response: Duration,
+    /// Both: without a byte either way in a tunnel. Default: 1 h.
+    ///
+    /// Other protocols have reasons of their own to be silent, and whoever is dead without a word is found by TCP's
+    /// keep-alive.
+    pub tunnel_idle: Duration,
+    /// Both: a tunnel as a whole. Default: `None`, which is off.
+    pub tunnel_age: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -42,6 +49,8 @@ impl Default for Timeouts {
             min_body_rate: NonZeroU64::new(240),
             idle: Duration::from_secs(75),
             response: Duration::from_secs(60),
+            tunnel_idle: Duration::from_hours(1),
+            tunnel_age: None,
         }
     }
 }

@@ -31,9 +31,9 @@ pub enum Event<'b, H> {
     Informational(H),
     /// The head is whole. Where no body follows, no `End` does: see [`Connection::state`].
     Head(H),
-    /// A piece of the body, never empty.
+    /// A piece of the body, or of what the peer sends through a tunnel; never empty.
     Data(&'b [u8]),
-    /// The body is whole; the trailer fields, if it had any.
+    /// The body is whole; the trailer fields, if it had any. In a tunnel, the peer's direction has ended.
     End(Option<Fields>),
 }
 
@@ -44,6 +44,9 @@ pub enum Event<'b, H> {
 ///
 /// It decides, alone, when a message begins and ends, whether the connection persists, what `Connection` says, which
 /// deadline runs and how the connection ends. It never waits and never reads a clock.
+///
+/// A 101 that answers an Upgrade, or a 2xx to CONNECT, makes it a tunnel: from there on each direction is one body of raw
+/// bytes, which ends with FIN, and no byte is read as HTTP. RFC 9110 §7.8, §9.3.6
 #[derive(Debug)]
 pub struct Connection<R: Role> {
     config: Arc<ConnectionConfig>,
@@ -103,6 +106,19 @@ struct Exchange {
     informational: usize,
     /// How the response's body ends.
     response_length: BodyLength,
+    /// The protocols that the request offered to switch to, as a list.
+    offer: Option<Box<[u8]>>,
+    /// Since it is a tunnel.
+    tunnel: Option<Tunnel>,
+}
+
+/// A connection that carries another protocol.
+#[derive(Clone, Copy, Debug)]
+struct Tunnel {
+    /// When it became one.
+    since: Time,
+    /// Whether our FIN has been sent.
+    is_shut: bool,
 }
 
 /// What became of `Expect: 100-continue`. RFC 9110 §10.1.1.
@@ -125,6 +141,8 @@ impl Default for Exchange {
             peer_said_close: false,
             informational: 0,
             response_length: BodyLength::None,
+            offer: None,
+            tunnel: None,
         }
     }
 }
@@ -160,6 +178,24 @@ impl<R: Role> Connection<R> {
         self.state.is_idle() && self.end.is_none()
     }
 
+    /// Whether it has become a tunnel; also when that has ended.
+    pub fn is_tunnel(&self) -> bool {
+        self.exchange.tunnel.is_some()
+    }
+
+    /// Whether our direction of a tunnel has ended, and the peer is to be told by FIN once all that is owed is written.
+    /// Ask again after [`Self::note_shut`].
+    pub fn owes_fin(&self) -> bool {
+        self.exchange.tunnel.is_some_and(|tunnel| !tunnel.is_shut) && R::end_of_sending(self.state).is_none()
+    }
+
+    /// Our FIN has been sent.
+    pub fn note_shut(&mut self) {
+        if let Some(tunnel) = &mut self.exchange.tunnel {
+            tunnel.is_shut = true;
+        }
+    }
+
     /// What it is held to.
     pub fn config(&self) -> &ConnectionConfig {
         &self.config
@@ -178,7 +214,8 @@ impl<R: Role> Connection<R> {
         self.body_out.as_mut().ok_or(Misuse::ContentNotAllowed)?.frame(len)
     }
 
-    /// Ends the body that is being sent. What it writes stands behind all that was framed before.
+    /// Ends the body that is being sent, or our direction of a tunnel. What it writes stands behind all that was framed
+    /// before; the end of a tunnel's direction is told by FIN, see [`Self::owes_fin`].
     ///
     /// A message without body has ended with its head; then this does nothing.
     ///
@@ -189,6 +226,10 @@ impl<R: Role> Connection<R> {
         self.body_out.as_mut().ok_or(Misuse::WrongState)?.finish(trailers, out)?;
         self.stride(step);
         self.since = now;
+        if R::end_of_sending(self.state).is_some() {
+            // Behind the body of a request that was answered early with a 101 the tunnel begins.
+            self.body_out = Some(BodyWriter::new(BodyLength::UntilClose));
+        }
         self.settle(now);
         Ok(())
     }
@@ -199,6 +240,10 @@ impl<R: Role> Connection<R> {
     /// As for [`Self::frame`] and [`Self::finish`].
     pub fn wrap(&mut self, len: usize, is_end: bool, trailers: Option<&Fields>, now: Time) -> Result<Wrapping, Misuse> {
         let frame = if len == 0 { None } else { Some(self.frame(len)?) };
+        if self.is_tunnel() {
+            // A byte either way shows that the tunnel is of use.
+            self.progress = now;
+        }
         let mut tail = BytesMut::new();
         if is_end {
             self.finish(trailers, &mut tail, now)?;
@@ -229,6 +274,21 @@ impl<R: Role> Connection<R> {
         }
     }
 
+    /// From here on the bytes of both directions are another protocol's; the client's, once its request is whole.
+    fn become_tunnel(&mut self, now: Time) {
+        self.stride(Step::Switched);
+        self.exchange.tunnel = Some(Tunnel { since: now, is_shut: false });
+        self.allowance = None;
+        self.progress = now;
+    }
+
+    fn tunnel_deadline(&self, tunnel: Tunnel, is_waiting: bool) -> Option<Deadline> {
+        let timeouts = &self.config.timeouts;
+        let idle = Deadline { at: self.progress.after(timeouts.tunnel_idle), timer: Timer::TunnelIdle };
+        let age = timeouts.tunnel_age.map(|age| Deadline { at: tunnel.since.after(age), timer: Timer::TunnelAge });
+        Deadline::earlier(is_waiting.then_some(idle), age)
+    }
+
     fn is_last(&self) -> bool {
         self.is_draining || self.exchanges >= self.config.max_requests
     }
@@ -252,7 +312,10 @@ impl<R: Role> Connection<R> {
                 self.stride(Step::CloseAgreed);
             }
         }
-        if self.state.is_over() {
+        if self.state.is_over() && self.is_tunnel() {
+            // Both sides have said FIN, so none waits for anything.
+            self.end.get_or_insert((Intent::Close(CloseReason::Upgraded), Phase::Tunnel));
+        } else if self.state.is_over() {
             let is_idle = self.state.request == RequestState::Idle;
             let reason = if is_idle && self.peer_has_ended {
                 CloseReason::PeerClosed
@@ -287,6 +350,11 @@ impl<R: Role> Connection<R> {
     }
 }
 
+/// Takes all there is.
+fn take_all<'b>(input: &mut &'b [u8]) -> &'b [u8] {
+    std::mem::take(input)
+}
+
 /// Whether so framed a message has content to wait for or to write.
 const fn has_body(length: BodyLength) -> bool {
     !matches!(length, BodyLength::None | BodyLength::Known(0))
@@ -304,6 +372,9 @@ impl<R: Role> Machine for Connection<R> {
     fn deadline(&self, is_waiting: bool) -> Option<Deadline> {
         if self.end.is_some() {
             return None;
+        }
+        if let Some(tunnel) = self.exchange.tunnel {
+            return self.tunnel_deadline(tunnel, is_waiting);
         }
         let timeouts = &self.config.timeouts;
         let (since, timeout, timer) = match self.state.request {

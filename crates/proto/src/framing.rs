@@ -130,6 +130,15 @@ pub fn upgrade(head: &RequestHead) -> Option<&[u8]> {
     (named && lines.next().is_none() && head.version() >= Version::Http11).then_some(protocols)
 }
 
+/// Whether a 101 with these fields answers an offer of these protocols: it names at least one, and none that was not
+/// offered (RFC 9110 §7.8). Names are compared in any case, versions with them.
+#[must_use]
+pub fn answers_upgrade(fields: &Fields, offered: &[u8]) -> bool {
+    let mut chosen = fields.list(Known::Upgrade).peekable();
+    chosen.peek().is_some()
+        && chosen.all(|protocol| Members::new(offered).any(|offer| offer.eq_ignore_ascii_case(protocol)))
+}
+
 fn declared(version: Version, fields: &Fields) -> Result<BodyLength, ProtocolError> {
     let mut content_length = None;
     let mut transfer_encoding = None;

@@ -57,6 +57,7 @@ impl Role for Server {
 
     fn phase(state: State, exchanges: u64) -> Phase {
         match (state.request, state.response) {
+            (RequestState::Tunnel, _) | (_, ResponseState::Tunnel) => Phase::Tunnel,
             (RequestState::Head, _) => Phase::Head,
             (RequestState::Idle, _) if exchanges == 0 => Phase::FirstByte,
             (RequestState::Idle, _) => Phase::Idle,
@@ -76,7 +77,7 @@ impl Role for Server {
     }
 
     fn end_of_sending(state: State) -> Option<Step> {
-        (state.response == ResponseState::Body).then_some(Step::ResponseEnded)
+        matches!(state.response, ResponseState::Body | ResponseState::Tunnel).then_some(Step::ResponseEnded)
     }
 
     fn end_after_error(reason: CloseReason) -> Intent {
@@ -91,11 +92,13 @@ impl Role for Server {
         let reason = CloseReason::TimedOut(timer);
         match (timer, state.response) {
             (Timer::FirstByte | Timer::Idle, _) => Intent::Close(reason),
+            // A FIN would say that the other side has ended, which it has not.
+            (Timer::TunnelIdle | Timer::TunnelAge, _) => Intent::Abort(reason),
             // A peer that does not read would not read an answer either.
             (Timer::Write, _) => Intent::Abort(reason),
             // A response is owed, and none has begun: 408 or 504 can be said.
             (_, ResponseState::Idle | ResponseState::Owed) => Intent::Linger(reason),
-            (_, ResponseState::Body) => Intent::Abort(reason),
+            (_, ResponseState::Body | ResponseState::Tunnel) => Intent::Abort(reason),
             (_, ResponseState::Done) => Intent::Linger(reason),
         }
     }
@@ -109,6 +112,7 @@ impl Role for Client {
 
     fn phase(state: State, exchanges: u64) -> Phase {
         match (state.request, state.response) {
+            (RequestState::Tunnel, _) | (_, ResponseState::Tunnel) => Phase::Tunnel,
             (_, ResponseState::Idle) if exchanges == 0 => Phase::Idle,
             (_, ResponseState::Idle) | (RequestState::Done, ResponseState::Done) => Phase::Parked,
             (RequestState::Done, ResponseState::Owed) => Phase::Waiting,
@@ -130,7 +134,7 @@ impl Role for Client {
     }
 
     fn end_of_sending(state: State) -> Option<Step> {
-        (state.request == RequestState::Body).then_some(Step::RequestEnded)
+        matches!(state.request, RequestState::Body | RequestState::Tunnel).then_some(Step::RequestEnded)
     }
 
     fn end_after_error(reason: CloseReason) -> Intent {

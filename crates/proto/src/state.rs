@@ -11,6 +11,8 @@ pub enum RequestState {
     Head,
     /// Its head, and part of its body.
     Body,
+    /// It is whole, and what the client sends behind it is another protocol's.
+    Tunnel,
     /// All of it, or all that there will be.
     Done,
 }
@@ -24,6 +26,8 @@ pub enum ResponseState {
     Owed,
     /// Its final head, and part of its body.
     Body,
+    /// It was a 101, or a 2xx to CONNECT, and what the server sends behind it is another protocol's.
+    Tunnel,
     /// All of it.
     Done,
 }
@@ -47,7 +51,7 @@ pub enum Step {
         /// Whether a body follows.
         has_body: bool,
     },
-    /// The request's body is whole.
+    /// The request's body is whole, or the client's direction of a tunnel has ended.
     RequestEnded,
     /// The request cannot be read further; it may still be answered.
     RequestBroken,
@@ -58,7 +62,9 @@ pub enum Step {
         /// Whether a body follows.
         has_body: bool,
     },
-    /// The response's body is whole.
+    /// The final response's head, with which the connection becomes a tunnel: a 101, or a 2xx to CONNECT.
+    Switched,
+    /// The response's body is whole, or the server's direction of a tunnel has ended.
     ResponseEnded,
     /// A side says, or the version, the framing or a limit implies, that this exchange is the last.
     CloseAgreed,
@@ -91,11 +97,18 @@ impl std::error::Error for Refused {}
 ///                                     ▲  └┐                   └──(no body)────────►│        back to Idle
 ///                                     └───┘ Informational
 ///
-///  persistence  KeepAlive ──CloseAgreed, RequestBroken──► Close
+///  persistence  KeepAlive ──CloseAgreed, RequestBroken, Switched──► Close
+///
+///  tunnel       Done/Owed ──Switched──────────────────────► Tunnel/Tunnel ──RequestEnded──► Done/Tunnel ─┐ ResponseEnded
+///               Body/Owed ──Switched──► Body/Tunnel             ▲       └───ResponseEnded─► Tunnel/Done ─┤ RequestEnded
+///                                         └─────RequestEnded────┘                                Done/Done
 /// ```
 ///
 /// The response may run ahead of the request's end (an early response), never ahead of its head. Both halves done on a
 /// connection that persists is the idle state again; on one that does not, the connection is over.
+///
+/// A server may switch before the request's body is whole; the client may not speak the other protocol before it is, so
+/// its direction becomes a tunnel only then. RFC 9110 §7.8
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct State {
     /// The request's half.
@@ -110,6 +123,10 @@ impl State {
     /// A connection on which nothing has happened.
     pub const START: Self =
         Self { request: RequestState::Idle, response: ResponseState::Idle, persistence: Persistence::KeepAlive };
+
+    /// A connection that never was anything but a tunnel.
+    pub const TUNNEL: Self =
+        Self { request: RequestState::Tunnel, response: ResponseState::Tunnel, persistence: Persistence::Close };
 
     /// The state after `step`.
     ///
@@ -130,13 +147,20 @@ impl State {
             (Step::RequestHead { has_body: true }, Q::Idle | Q::Head, A::Idle) => (Q::Body, A::Owed, persistence),
             (Step::RequestHead { has_body: false }, Q::Idle | Q::Head, A::Idle) => (Q::Done, A::Owed, persistence),
             (Step::RequestEnded, Q::Body, A::Owed | A::Body | A::Done) => (Q::Done, response, persistence),
+            (Step::RequestEnded, Q::Body, A::Tunnel) => (Q::Tunnel, response, persistence),
+            (Step::RequestEnded, Q::Tunnel, A::Tunnel | A::Done) => (Q::Done, response, persistence),
             // What cannot be read is answered, unless the answer is under way already, and nothing after it is read.
             (Step::RequestBroken, Q::Idle | Q::Head, A::Idle) => (Q::Done, A::Owed, Persistence::Close),
-            (Step::RequestBroken, Q::Body, A::Owed | A::Body | A::Done) => (Q::Done, response, Persistence::Close),
+            (Step::RequestBroken, Q::Body, A::Owed | A::Body | A::Tunnel | A::Done) => {
+                (Q::Done, response, Persistence::Close)
+            }
             (Step::Informational, Q::Body | Q::Done, A::Owed) => (request, A::Owed, persistence),
             (Step::ResponseHead { has_body: true }, Q::Body | Q::Done, A::Owed) => (request, A::Body, persistence),
             (Step::ResponseHead { has_body: false }, Q::Body | Q::Done, A::Owed) => (request, A::Done, persistence),
+            (Step::Switched, Q::Done, A::Owed) => (Q::Tunnel, A::Tunnel, Persistence::Close),
+            (Step::Switched, Q::Body, A::Owed) => (Q::Body, A::Tunnel, Persistence::Close),
             (Step::ResponseEnded, Q::Body | Q::Done, A::Body) => (request, A::Done, persistence),
+            (Step::ResponseEnded, Q::Tunnel | Q::Done, A::Tunnel) => (request, A::Done, persistence),
             (Step::CloseAgreed, _, _) => (request, response, Persistence::Close),
             _ => return Err(Refused { state: self, step }),
         };
@@ -179,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    const STEPS: [Step; 10] = [
+    const STEPS: [Step; 11] = [
         Step::HeadBegun,
         Step::RequestHead { has_body: false },
         Step::RequestHead { has_body: true },
@@ -188,6 +212,7 @@ mod tests {
         Step::Informational,
         Step::ResponseHead { has_body: false },
         Step::ResponseHead { has_body: true },
+        Step::Switched,
         Step::ResponseEnded,
         Step::CloseAgreed,
     ];
@@ -226,9 +251,28 @@ mod tests {
             for after in STEPS.iter().filter_map(|step| state.step(*step).ok()) {
                 assert!(state.persistence == Persistence::KeepAlive || after.persistence == Persistence::Close);
             }
-            let begun = matches!(state.request, RequestState::Body | RequestState::Done);
+            let begun = matches!(state.request, RequestState::Body | RequestState::Tunnel | RequestState::Done);
             assert!(state.response == ResponseState::Idle || begun, "{state}");
             assert!(!(state.is_idle() && state.is_over()));
         }
+    }
+
+    #[test]
+    fn a_tunnel_ends_only_by_the_end_of_both_directions() {
+        let tunnels = reachable()
+            .into_iter()
+            .filter(|state| state.request == RequestState::Tunnel || state.response == ResponseState::Tunnel);
+        let mut count = 0;
+        for state in tunnels {
+            count += 1;
+            assert!(state.persistence == Persistence::Close && !state.is_over(), "{state}");
+            // No message begins in it, whatever its bytes look like.
+            for step in [Step::HeadBegun, Step::RequestHead { has_body: false }, Step::ResponseHead { has_body: false }]
+            {
+                assert!(state.step(step).is_err(), "{state}: {step:?}");
+            }
+        }
+        assert_eq!(count, 4, "both directions, each of them alone, and one that waits for the request's body");
+        assert!(reachable().contains(&State::TUNNEL));
     }
 }

@@ -1,22 +1,39 @@
 //! The client's role: requests go out, responses come in.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::machine::Intent;
 use sheave_lifecycle::time::Time;
 
-use super::{Connection, Event, Exchange, has_body};
+use super::{Connection, Event, Exchange, Tunnel, has_body, take_all};
 use crate::body::{BodyEvent, BodyReader, BodyWriter};
+use crate::config::ConnectionConfig;
 use crate::error::{Misuse, ProtocolError};
 use crate::framing::{self, BodyLength};
 use crate::head::{RequestHead, ResponseHead};
+use crate::known::Known;
 use crate::role::Client;
-use crate::state::{ResponseState, Step};
+use crate::state::{RequestState, ResponseState, State, Step};
 use crate::write_head::{ConnectionField, write_request_head};
 
 impl Connection<Client> {
+    /// A connection that is a tunnel from its first byte: towards whom a CONNECT asks for.
+    pub fn tunnel(config: Arc<ConnectionConfig>, now: Time) -> Self {
+        let mut connection = Self::new(config, now);
+        connection.state = State::TUNNEL;
+        connection.exchanges = 1;
+        connection.exchange.tunnel = Some(Tunnel { since: now, is_shut: false });
+        connection.body_out = Some(BodyWriter::new(BodyLength::UntilClose));
+        connection
+    }
+
     /// Writes a request's head; `target` is what stands in its request line.
+    ///
+    /// An Upgrade field offers to switch protocols (RFC 9110 §7.8), as CONNECT does: a response that takes the offer makes
+    /// the connection a tunnel, see [`Self::is_tunnel`]. Whoever is not ready for that leaves the field out.
     ///
     /// # Errors
     /// [`Misuse`] when another exchange is under way, or the head cannot be sent. Nothing is written then.
@@ -32,10 +49,17 @@ impl Connection<Client> {
             return Err(Misuse::WrongState);
         }
         let is_last = self.is_draining || self.exchanges + 1 >= self.config.max_requests;
-        let connection = if is_last { ConnectionField::Close } else { ConnectionField::Omit };
+        let offer = offer_of(head);
+        let connection = match (&offer, is_last) {
+            // A connection that is to become a tunnel cannot be one that closes; should it not, we do close it.
+            (Some(_), _) => ConnectionField::Upgrade,
+            (None, true) => ConnectionField::Close,
+            (None, false) => ConnectionField::Omit,
+        };
         write_request_head(out, head, target, body, connection)?;
         self.exchanges += 1;
-        self.exchange = Exchange { method: head.method().clone(), peer_said_close: is_last, ..Exchange::default() };
+        self.exchange =
+            Exchange { method: head.method().clone(), peer_said_close: is_last, offer, ..Exchange::default() };
         self.body_out = Some(BodyWriter::new(body));
         self.stride(Step::RequestHead { has_body: has_body(body) });
         if is_last {
@@ -77,6 +101,7 @@ impl Connection<Client> {
                 Ok(None) => Ok(None),
                 Err(error) => Err(error),
             },
+            ResponseState::Tunnel => Ok(Some(Event::Data(take_all(input)))),
             ResponseState::Idle | ResponseState::Done => Err(ProtocolError::UnaskedBytes),
         };
         event.map_err(|error| self.break_off(error))
@@ -84,8 +109,18 @@ impl Connection<Client> {
 
     fn take_head<'b>(&mut self, head: ResponseHead, now: Time) -> Result<Event<'b, ResponseHead>, ProtocolError> {
         self.progress = now;
-        if head.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(ProtocolError::UnaskedSwitch);
+        let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switch || (self.exchange.method == Method::CONNECT && head.status().is_success()) {
+            let offer = self.exchange.offer.as_deref();
+            if is_switch && !offer.is_some_and(|offer| framing::answers_upgrade(head.fields(), offer)) {
+                return Err(ProtocolError::UnaskedSwitch);
+            }
+            self.exchange.peer = head.version();
+            if self.state.request == RequestState::Done {
+                self.body_out = Some(BodyWriter::new(BodyLength::UntilClose));
+            }
+            self.become_tunnel(now);
+            return Ok(Event::Head(head));
         }
         if head.status().is_informational() {
             self.exchange.informational += 1;
@@ -142,6 +177,16 @@ impl Connection<Client> {
                     Err(error) => Err(self.break_off(error)),
                 }
             }
+            // It ended its direction before it could know what we say: that is no end of a tunnel.
+            ResponseState::Tunnel if self.state.request == RequestState::Body => {
+                self.peer_has_ended = true;
+                Err(self.break_off(ProtocolError::TruncatedBody))
+            }
+            ResponseState::Tunnel => {
+                self.peer_has_ended = true;
+                self.end_response(now);
+                Ok(Some(Event::End(None)))
+            }
             ResponseState::Idle | ResponseState::Done => {
                 self.peer_has_ended = true;
                 self.stride(Step::CloseAgreed);
@@ -156,7 +201,7 @@ impl Connection<Client> {
         match self.state.response {
             ResponseState::Idle => false,
             ResponseState::Owed => self.reader.has_begun() || self.exchange.informational > 0,
-            ResponseState::Body | ResponseState::Done => true,
+            ResponseState::Body | ResponseState::Tunnel | ResponseState::Done => true,
         }
     }
 
@@ -164,4 +209,16 @@ impl Connection<Client> {
     pub fn ends_by_close(&self) -> bool {
         self.state.response == ResponseState::Body && self.exchange.response_length == BodyLength::UntilClose
     }
+}
+
+/// The protocols that a request offers to switch to, as a list.
+fn offer_of(head: &RequestHead) -> Option<Box<[u8]>> {
+    let mut offer: Vec<u8> = Vec::new();
+    for protocol in head.fields().list(Known::Upgrade) {
+        if !offer.is_empty() {
+            offer.push(b',');
+        }
+        offer.extend_from_slice(protocol);
+    }
+    (!offer.is_empty()).then(|| offer.into())
 }

@@ -8,7 +8,7 @@ use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::machine::Intent;
 use sheave_lifecycle::time::Time;
 
-use super::{Connection, Event, Exchange, Expectation, has_body};
+use super::{Connection, Event, Exchange, Expectation, has_body, take_all};
 use crate::body::{BodyEvent, BodyReader, BodyWriter};
 use crate::error::{Misuse, ProtocolError};
 use crate::framing::{self, BodyLength};
@@ -22,7 +22,7 @@ impl Connection<Server> {
     /// Takes bytes off the front of `input`, as far as they make a part of a request.
     ///
     /// `None` means that all that can be taken was. Bytes of a further request (pipelined) are not taken before the one
-    /// in hand is answered.
+    /// in hand is answered, nor those of another protocol before that was agreed on.
     ///
     /// # Errors
     /// What rule the client broke. The connection will close; if [`Self::can_answer`], its status can still be said.
@@ -69,6 +69,7 @@ impl Connection<Server> {
                 }
                 Err(error) => Err(self.break_request(error)),
             },
+            (RequestState::Tunnel, _) => Ok(Some(Event::Data(take_all(input)))),
             _ => Ok(None),
         }
     }
@@ -80,6 +81,7 @@ impl Connection<Server> {
             method: head.method().clone(),
             peer: head.version(),
             peer_said_close: says_close,
+            offer: framing::upgrade(&head).map(Box::from),
             ..Exchange::default()
         };
         let body = framing::request_body(&head).and_then(|length| {
@@ -115,7 +117,8 @@ impl Connection<Server> {
         error
     }
 
-    /// The client sent FIN. Amid a request that is its end; after one, the response is still owed.
+    /// The client sent FIN. Amid a request that is its end; after one, the response is still owed. In a tunnel its direction
+    /// has ended.
     ///
     /// # Errors
     /// The request is truncated. Nobody waits for an answer.
@@ -127,6 +130,11 @@ impl Connection<Server> {
         match self.state.request {
             RequestState::Head => Err(self.break_request(ProtocolError::TruncatedHead)),
             RequestState::Body => Err(self.break_request(ProtocolError::TruncatedBody)),
+            RequestState::Tunnel => {
+                self.stride(Step::RequestEnded);
+                self.settle(now);
+                Ok(())
+            }
             RequestState::Idle | RequestState::Done => {
                 self.stride(Step::CloseAgreed);
                 self.settle(now);
@@ -147,7 +155,7 @@ impl Connection<Server> {
         match self.state.request {
             RequestState::Head => self.begin_unread(),
             RequestState::Body => {}
-            RequestState::Idle | RequestState::Done => return,
+            RequestState::Idle | RequestState::Tunnel | RequestState::Done => return,
         }
         self.stride(Step::RequestBroken);
     }
@@ -237,13 +245,47 @@ impl Connection<Server> {
         Ok(())
     }
 
+    /// The protocols that the client offers to switch to, as a list. RFC 9110 §7.8
+    pub fn offer(&self) -> Option<&[u8]> {
+        self.exchange.offer.as_deref()
+    }
+
+    /// Answers that the connection is a tunnel from here on: with a 101 whose Upgrade names protocols that the client
+    /// offered, or with a 2xx to CONNECT. The bytes behind the request that are here already are the tunnel's; where the
+    /// request's body is not whole, it comes first.
+    ///
+    /// What is sent through it goes through [`Self::wrap`], which frames nothing, up to its end.
+    ///
+    /// # Errors
+    /// [`Misuse`] when no response is owed, or nobody asked for a tunnel. Nothing is written then.
+    pub fn switch(&mut self, head: &ResponseHead, out: &mut BytesMut, now: Time) -> Result<(), Misuse> {
+        if !self.can_answer() {
+            return Err(Misuse::WrongState);
+        }
+        let (method, peer) = (&self.exchange.method, self.exchange.peer);
+        let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let connection = match self.offer() {
+            _ if *method == Method::CONNECT && head.status().is_success() => ConnectionField::Omit,
+            Some(offer) if is_switch && framing::answers_upgrade(head.fields(), offer) => ConnectionField::Upgrade,
+            _ => return Err(Misuse::SwitchWithoutUpgrade),
+        };
+        write_response_head(out, head, method, peer, BodyLength::None, connection)?;
+        self.body_out = Some(BodyWriter::new(BodyLength::UntilClose));
+        self.become_tunnel(now);
+        Ok(())
+    }
+
     /// The response that is under way cannot be completed: what was sent must not be taken for whole.
     ///
     /// Where its framing shows that (a length, chunks), the connection is closed, and what was sent can still be read;
-    /// where only the close ends it, it is reset. RFC 9112 §8.
+    /// where only the close ends it, as in a tunnel, it is reset. RFC 9112 §8.
     pub fn truncate(&mut self, reason: CloseReason) {
-        let looks_whole =
-            self.state.response == ResponseState::Body && self.exchange.response_length == BodyLength::UntilClose;
+        let looks_whole = match self.state.response {
+            ResponseState::Body => self.exchange.response_length == BodyLength::UntilClose,
+            ResponseState::Tunnel => true,
+            // What the client still sends through a tunnel is lost, and a FIN of ours would not say so.
+            _ => self.state.request == RequestState::Tunnel,
+        };
         self.end_with(if looks_whole { Intent::Abort(reason) } else { Intent::Linger(reason) });
         // What ended the connection before stays its reason, but not with a close that would complete the response.
         if looks_whole
