@@ -6,6 +6,7 @@ use std::time::Duration;
 use sheave_lifecycle::byte_floor::ByteFloor;
 use sheave_lifecycle::time::Time;
 
+use crate::h2_config::Http2Config;
 use crate::limits::Limits;
 
 /// How long a peer may take for what it owes. Every one is on but the age of tunnels.
@@ -92,6 +93,8 @@ pub struct ConnectionConfig {
     /// `Keep-Alive: timeout=`, as [`Timeouts::promise`] says. The promise holds in a drain too, up to its grace. Default:
     /// false.
     pub announces_keep_alive: bool,
+    /// What holds for connections that speak HTTP/2, and their streams.
+    pub http2: Http2Config,
 }
 
 impl ConnectionConfig {
@@ -118,6 +121,7 @@ impl Default for ConnectionConfig {
             max_requests: 10_000,
             max_age: Some(Duration::from_hours(1)),
             announces_keep_alive: false,
+            http2: Http2Config::default(),
         }
     }
 }

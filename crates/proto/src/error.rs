@@ -180,6 +180,24 @@ facts! {
         UnknownExpectation => "unknown-expectation", "Expect names something other than 100-continue";
         /// Max-Forwards was not `1*DIGIT`, or came twice.
         InvalidMaxForwards => "invalid-max-forwards", "Max-Forwards is not one plain decimal number";
+        /// A field value of HTTP/2 began or ended with a blank.
+        PaddedFieldValue => "padded-field-value", "a field value begins or ends with a blank";
+        /// A field of HTTP/2 spoke of the connection: Connection, Keep-Alive, Proxy-Connection, Transfer-Encoding, Upgrade.
+        ConnectionField => "connection-field", "a field speaks of the connection, which HTTP/2 does not allow";
+        /// TE of HTTP/2 said something other than `trailers`.
+        InvalidTe => "invalid-te", "TE says something other than trailers";
+        /// A pseudo-field stood where none may: among trailers, or unknown.
+        MisplacedPseudoField => "misplaced-pseudo-field", "a pseudo-field stands where none may";
+        /// `:scheme` was neither `http` nor `https`.
+        InvalidScheme => "invalid-scheme", "the scheme is neither http nor https";
+        /// `:protocol` was no token, or came with another method than CONNECT.
+        InvalidProtocol => "invalid-protocol", "the protocol is no token, or the method is not CONNECT";
+        /// Host and `:authority` named different hosts.
+        HostMismatch => "host-mismatch", "Host and the authority name different hosts";
+        /// The DATA frames were more or fewer bytes than Content-Length said.
+        ContentLengthMismatch => "content-length-mismatch", "the content is not as long as Content-Length says";
+        /// Content-Length came with CONNECT, whose bytes are the tunnel's.
+        ContentLengthInConnect => "content-length-in-connect", "CONNECT has no content, and yet Content-Length";
     }
 }
 
@@ -220,7 +238,16 @@ impl ProtocolError {
             | Self::UnaskedBytes
             | Self::TruncatedHead
             | Self::TruncatedBody
-            | Self::InvalidMaxForwards => StatusCode::BAD_REQUEST,
+            | Self::InvalidMaxForwards
+            | Self::PaddedFieldValue
+            | Self::ConnectionField
+            | Self::InvalidTe
+            | Self::MisplacedPseudoField
+            | Self::InvalidScheme
+            | Self::InvalidProtocol
+            | Self::HostMismatch
+            | Self::ContentLengthMismatch
+            | Self::ContentLengthInConnect => StatusCode::BAD_REQUEST,
             Self::ContentLengthOverflow | Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestLineTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
@@ -234,6 +261,35 @@ impl ProtocolError {
             }
             Self::UnsupportedVersion { .. } => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
+    }
+
+    /// What becomes of an HTTP/2 request that broke it: true for a reset of its stream with PROTOCOL_ERROR (RFC 9113
+    /// §8.1.1), false for an answer with [`status`](Self::status).
+    ///
+    /// A reset is for what no client that is merely mistaken sends: what HTTP/2 itself forbids, and what two readers could
+    /// frame differently. Whoever asked for something that is too large, or for a host or a target that is none, is told so.
+    #[must_use]
+    pub const fn resets_stream(self) -> bool {
+        matches!(
+            self,
+            Self::ControlByte { .. }
+                | Self::InvalidFieldName { .. }
+                | Self::InvalidMethod
+                | Self::InvalidContentLength
+                | Self::RepeatedContentLength
+                | Self::UnaskedBytes
+                | Self::TruncatedHead
+                | Self::TruncatedBody
+                | Self::ForbiddenTrailer
+                | Self::PaddedFieldValue
+                | Self::ConnectionField
+                | Self::InvalidTe
+                | Self::MisplacedPseudoField
+                | Self::InvalidScheme
+                | Self::InvalidProtocol
+                | Self::ContentLengthMismatch
+                | Self::ContentLengthInConnect
+        )
     }
 
     /// Where the rule stands that was broken, such as `"RFC 9112 §5.1"`.
@@ -276,6 +332,13 @@ impl ProtocolError {
             Self::TooManyInformational { .. } => "RFC 9110 §15.2",
             Self::BodyTooLarge { .. } => "RFC 9110 §15.5.14",
             Self::UnsupportedVersion { .. } => "RFC 9110 §15.6.6",
+            Self::MisplacedPseudoField => "RFC 9113 §8.1",
+            Self::ContentLengthMismatch => "RFC 9113 §8.1.1",
+            Self::PaddedFieldValue => "RFC 9113 §8.2.1",
+            Self::ConnectionField | Self::InvalidTe => "RFC 9113 §8.2.2",
+            Self::InvalidScheme | Self::HostMismatch => "RFC 9113 §8.3.1",
+            Self::ContentLengthInConnect => "RFC 9113 §8.5",
+            Self::InvalidProtocol => "RFC 8441 §4",
             Self::HeadTooLarge { .. } | Self::TooManyFields { .. } => "RFC 6585 §5",
         }
     }
@@ -316,6 +379,12 @@ facts! {
         RepeatedHost => "repeated-host", "the request has more than one Host";
         /// A request target that cannot be written.
         InvalidTarget => "invalid-target", "the request target cannot be written";
+        /// A Host that cannot be written as an authority.
+        InvalidHost => "invalid-host", "Host cannot be written as an authority";
+        /// A field that HTTP/2 cannot carry.
+        InvalidField => "invalid-field", "a field cannot be written";
+        /// More fields than one head can carry.
+        TooManyFields => "too-many-fields", "there are more fields than one head can carry";
     }
 }
 

@@ -25,10 +25,14 @@ pub enum BodyLength {
 
 /// How a request's content ends. Without Content-Length and Transfer-Encoding there is none.
 ///
+/// In HTTP/2 the frames end it: content of unknown length counts as `Chunked`, and as `None` where the head was the end.
+/// What follows a CONNECT there is the tunnel's, and no content (RFC 9113 §8.5).
+///
 /// # Errors
 /// A [`ProtocolError`] for whatever two readers might read differently (RFC 9112 §6.1, §6.3; RFC 9110 §8.6).
 pub fn request_body(head: &RequestHead) -> Result<BodyLength, ProtocolError> {
-    declared(head.version(), head.fields())
+    let ends = head.has_ended() || *head.method() == Method::CONNECT;
+    declared(head.version(), ends, head.fields())
 }
 
 /// How the content of a response to `request_method` ends.
@@ -44,7 +48,7 @@ pub fn response_body(head: &ResponseHead, request_method: &Method) -> Result<Bod
         return Ok(BodyLength::None);
     }
     Ok(match declared {
-        BodyLength::None => BodyLength::UntilClose,
+        BodyLength::None if head.version() != Version::Http2 => BodyLength::UntilClose,
         declared => declared,
     })
 }
@@ -55,7 +59,7 @@ pub fn response_body(head: &ResponseHead, request_method: &Method) -> Result<Bod
 /// # Errors
 /// As for [`request_body`].
 pub fn declared_length(head: &ResponseHead) -> Result<BodyLength, ProtocolError> {
-    declared(head.version(), head.fields())
+    declared(head.version(), head.has_ended(), head.fields())
 }
 
 /// Whether a response of this status to this method can have content (RFC 9110 §6.4.1).
@@ -139,7 +143,8 @@ pub fn answers_upgrade(fields: &Fields, offered: &[u8]) -> bool {
         && chosen.all(|protocol| Members::new(offered).any(|offer| offer.eq_ignore_ascii_case(protocol)))
 }
 
-fn declared(version: Version, fields: &Fields) -> Result<BodyLength, ProtocolError> {
+/// `ends` is of interest in HTTP/2 alone: whether the head is the end of the message.
+fn declared(version: Version, ends: bool, fields: &Fields) -> Result<BodyLength, ProtocolError> {
     let mut content_length = None;
     let mut transfer_encoding = None;
     for field in fields.iter() {
@@ -155,6 +160,7 @@ fn declared(version: Version, fields: &Fields) -> Result<BodyLength, ProtocolErr
         }
     }
     match (content_length, transfer_encoding) {
+        (None, None) if version == Version::Http2 && !ends => Ok(BodyLength::Chunked),
         (None, None) => Ok(BodyLength::None),
         (Some(_), Some(_)) => Err(ProtocolError::ContentLengthWithTransferEncoding),
         (Some(digits), None) => match decimal(digits) {

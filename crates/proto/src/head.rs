@@ -16,6 +16,10 @@ pub struct RequestHead {
     method: Method,
     target: Target,
     version: Version,
+    /// Whether an HTTP/2 message ended with its head, so that no content follows. In HTTP/1 the fields say it.
+    has_ended: bool,
+    /// `:protocol`. RFC 8441 §4
+    protocol: Option<Box<str>>,
     fields: Fields,
 }
 
@@ -26,11 +30,27 @@ impl RequestHead {
     /// [`ProtocolError::InvalidTarget`] or [`ProtocolError::TargetFormMismatch`], as for a target that was received.
     pub fn new(method: Method, target: &str) -> Result<Self, ProtocolError> {
         let target = Target::parse(&method, target.as_bytes())?;
-        Ok(Self { method, target, version: Version::Http11, fields: Fields::new() })
+        Ok(Self { method, target, version: Version::Http11, has_ended: false, protocol: None, fields: Fields::new() })
     }
 
     pub(crate) const fn from_parsed(method: Method, target: Target, version: Version, fields: Fields) -> Self {
-        Self { method, target, version, fields }
+        Self { method, target, version, has_ended: false, protocol: None, fields }
+    }
+
+    /// A head of HTTP/2. With a protocol, the method is CONNECT and the target a path (RFC 8441 §4).
+    pub(crate) fn from_stream(
+        method: Method,
+        target: Target,
+        protocol: Option<&str>,
+        has_ended: bool,
+        fields: Fields,
+    ) -> Self {
+        Self { method, target, version: Version::Http2, has_ended, protocol: protocol.map(Into::into), fields }
+    }
+
+    /// The same request in the other protocol's words: another method, another `:protocol`, the same target and fields.
+    pub(crate) fn into_asking(self, method: Method, protocol: Option<&str>) -> Self {
+        Self { method, protocol: protocol.map(Into::into), ..self }
     }
 
     /// The method, in the case in which it came (RFC 9110 §9.1: methods are case-sensitive).
@@ -39,7 +59,22 @@ impl RequestHead {
         &self.method
     }
 
-    /// The sender's version; what we write says 1.1 whatever stands here.
+    /// The protocol that a CONNECT of HTTP/2 asks to speak in its stream, such as `websocket` (`:protocol`, RFC 8441 §4).
+    ///
+    /// The target is then a path, and Host says for whom it is, as in a GET. See [`crate::h2_upgrade`] for what it is in
+    /// HTTP/1.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// Whether it came in HTTP/2 and no content follows it. In HTTP/1 the fields say it: always false.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The sender's version; what we write to a peer of HTTP/1 says 1.1 whatever stands here.
     #[must_use]
     pub const fn version(&self) -> Version {
         self.version
@@ -86,7 +121,9 @@ impl RequestHead {
     /// # Errors
     /// As for [`new`](Self::new); nothing is changed then.
     pub fn set_target(&mut self, target: &str) -> Result<(), ProtocolError> {
-        self.target = Target::parse(&self.method, target.as_bytes())?;
+        // RFC 8441 §4: with a protocol, CONNECT has a path like any other request.
+        let method = if self.protocol.is_some() { &Method::GET } else { &self.method };
+        self.target = Target::parse(method, target.as_bytes())?;
         Ok(())
     }
 
@@ -102,6 +139,8 @@ impl RequestHead {
 pub struct ResponseHead {
     status: StatusCode,
     version: Version,
+    /// As in a request's head.
+    has_ended: bool,
     reason: Reason,
     fields: Fields,
 }
@@ -114,11 +153,27 @@ impl ResponseHead {
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
         let reason = Reason::from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-        Self { status, version: Version::Http11, reason, fields: Fields::new() }
+        Self { status, version: Version::Http11, has_ended: false, reason, fields: Fields::new() }
     }
 
     pub(crate) const fn from_parsed(status: StatusCode, version: Version, reason: Reason, fields: Fields) -> Self {
-        Self { status, version, reason, fields }
+        Self { status, version, has_ended: false, reason, fields }
+    }
+
+    /// A head of HTTP/2, which has no reason phrase: the registry's, as in [`new`](Self::new).
+    pub(crate) fn from_stream(status: StatusCode, has_ended: bool, fields: Fields) -> Self {
+        Self { version: Version::Http2, has_ended, fields, ..Self::new(status) }
+    }
+
+    /// Whether it came in HTTP/2 and no content follows it. In HTTP/1 the fields say it: always false.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The same response under another status, in the words of another protocol.
+    pub(crate) fn into_status(self, status: StatusCode) -> Self {
+        Self { fields: self.fields, version: self.version, has_ended: self.has_ended, ..Self::new(status) }
     }
 
     /// The status: 100 to 599 when it was received.

@@ -30,6 +30,8 @@ pub trait Role: private::Sealed + Debug + Sized + 'static {
     fn awaits(state: State) -> Option<Timer>;
     /// The step that ends the message that is being sent, if its body is being sent.
     fn end_of_sending(state: State) -> Option<Step>;
+    /// The step that ends the message, or the direction of a tunnel, that is being received, if its head has been.
+    fn end_of_receiving(state: State) -> Option<Step>;
     /// What becomes of a connection whose peer broke a rule.
     fn end_after_error(reason: CloseReason) -> Intent;
     /// What becomes of a connection whose peer is late.
@@ -78,6 +80,10 @@ impl Role for Server {
 
     fn end_of_sending(state: State) -> Option<Step> {
         matches!(state.response, ResponseState::Body | ResponseState::Tunnel).then_some(Step::ResponseEnded)
+    }
+
+    fn end_of_receiving(state: State) -> Option<Step> {
+        matches!(state.request, RequestState::Body | RequestState::Tunnel).then_some(Step::RequestEnded)
     }
 
     fn end_after_error(reason: CloseReason) -> Intent {
@@ -135,6 +141,10 @@ impl Role for Client {
 
     fn end_of_sending(state: State) -> Option<Step> {
         matches!(state.request, RequestState::Body | RequestState::Tunnel).then_some(Step::RequestEnded)
+    }
+
+    fn end_of_receiving(state: State) -> Option<Step> {
+        matches!(state.response, ResponseState::Body | ResponseState::Tunnel).then_some(Step::ResponseEnded)
     }
 
     fn end_after_error(reason: CloseReason) -> Intent {

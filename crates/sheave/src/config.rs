@@ -44,6 +44,7 @@ pub(crate) fn server(timeouts: &ClientTimeouts, limits: &ClientLimits, drain: &D
             max_requests: limits.max_requests.max().unwrap_or(u64::MAX),
             max_age: timeouts.max_age.duration(),
             announces_keep_alive: timeouts.announce_keep_alive,
+            ..ConnectionConfig::default()
         },
         write_timeout: timeouts.write_timeout,
         linger: LingerPlan { timeout: timeouts.linger_timeout, ..LingerPlan::default() },
