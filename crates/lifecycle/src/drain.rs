@@ -17,6 +17,9 @@ pub struct DrainPlan {
     pub quiet: Duration,
     /// How long exchanges that are under way may take before they are reset. Default: 30 s.
     pub grace: Duration,
+    /// How long tunnels may go on before they are reset, counted as [`Self::grace`] is: tunnels have no end of their own
+    /// to wait for, and cannot be told to end. May be longer than that, or shorter. Default: `None`, which is as long.
+    pub tunnel_grace: Option<Duration>,
     /// Who serves the connections that nobody has accepted yet. Default: we do.
     pub backlog: Backlog,
 }
@@ -27,6 +30,7 @@ impl Default for DrainPlan {
             announce: Duration::ZERO,
             quiet: Duration::from_millis(200),
             grace: Duration::from_secs(30),
+            tunnel_grace: None,
             backlog: Backlog::Ours,
         }
     }
@@ -59,7 +63,7 @@ pub enum DrainPhase {
     Announcing,
     /// The backlog is emptied and the listener closed; exchanges that are under way finish.
     Waiting,
-    /// What is left is reset.
+    /// What is left is reset; tunnels, when their own grace is over.
     Forcing,
 }
 
@@ -126,6 +130,11 @@ impl DrainClock {
     /// When what is left is reset: the grace begins once nothing new is accepted.
     pub fn forcing_at(&self) -> Time {
         self.waiting_at().after(self.plan.grace)
+    }
+
+    /// When tunnels that are left are reset.
+    pub fn tunnels_forced_at(&self) -> Time {
+        self.waiting_at().after(self.plan.tunnel_grace.unwrap_or(self.plan.grace))
     }
 
     /// When a connection that is idle, and was last of use at `since`, gets its FIN.
@@ -250,6 +259,12 @@ mod tests {
             assert_eq!(drain.phase(ms(now)), phase, "at {now} ms");
         }
         assert_eq!(drain.listening_until(), ms(160), "a handshake may be under way");
+        assert_eq!(drain.tunnels_forced_at(), drain.forcing_at(), "as long as everybody, unless it is said");
+        for tunnel_grace in [0, 400, 90_000] {
+            let plan = DrainPlan { tunnel_grace: Some(Duration::from_millis(tunnel_grace)), ..plan };
+            let drain = DrainClock::start(plan, ms(10));
+            assert_eq!((drain.tunnels_forced_at(), drain.forcing_at()), (ms(110 + tunnel_grace), ms(1110)));
+        }
         let others = DrainClock::start(DrainPlan { backlog: Backlog::Others, ..plan }, ms(10));
         assert_eq!(others.listening_until(), ms(110), "what is in the backlog is not ours");
         assert_eq!(drain.idle_until(ms(0)), ms(160), "idle before the drain: quiet from the end of the announcement");

@@ -82,6 +82,15 @@ impl Drain {
         }
     }
 
+    /// The moment in which tunnels that are left are reset, once the drain has begun: now, if it is forced.
+    pub fn tunnels_forced_at(&self) -> Option<Time> {
+        match self.urgency() {
+            Urgency::None => None,
+            Urgency::Planned => self.clock().map(|clock| clock.tunnels_forced_at()),
+            Urgency::Forced => Some(Time::ZERO),
+        }
+    }
+
     /// Notes what became of one connection. For those that end once the drain has begun.
     pub fn count(&self, fate: Fate) {
         self.0.report.lock().unwrap_or_else(PoisonError::into_inner).count(fate);

@@ -479,6 +479,17 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         self.machine.end(Intent::Abort(CloseReason::from_fault(fault)));
     }
 
+    /// Sends FIN, once nothing is owed any more: nothing will be written. What comes in is read as before.
+    ///
+    /// # Errors
+    /// What the kernel said, such as that the peer is gone.
+    pub fn shut_writing(&mut self, now: Time) -> Result<(), IoFault> {
+        let socket = self.socket.as_mut().expect(HELD);
+        socket.shutdown_write().map_err(|error| IoFault::new(Op::Shutdown, &error))?;
+        self.life.note_shut(now);
+        Ok(())
+    }
+
     /// The next deadline: the machine's, or that of a write which stands still.
     pub fn deadline(&self) -> Option<Deadline> {
         // Nobody is idle who still has bytes to take: then only taking none is too slow.

@@ -26,7 +26,7 @@ use sheave_proto::state::{Persistence, ResponseState};
 use crate::answer::Answer;
 use crate::error::HandlerError;
 use crate::exchange::{Exchange, ServerLeg};
-use crate::guard::{self, Guarded};
+use crate::guard::{self, Guarded, IsTunnel};
 use crate::handler::Handler;
 use crate::record::Record;
 use crate::request::{Next, next_request};
@@ -79,8 +79,10 @@ async fn exchange<S: Socket, H: Handler<S>>(
     let began = clock.now();
     let number = leg.machine().exchanges();
     leg.tell_moved();
+    let tunnel = IsTunnel::default();
     let mut exchange = Exchange {
         leg,
+        tunnel: &tunnel,
         alarm,
         drain: shared.drain.clone(),
         farewell,
@@ -93,13 +95,15 @@ async fn exchange<S: Socket, H: Handler<S>>(
     let mut guard_alarm = Alarm::default();
     let place = shared.admission.exchange();
     let end = match &place {
-        Some(_) => guard::run(shared.handler.handle(&mut exchange), clock, deadline, &mut guard_alarm, watch).await,
+        Some(_) => {
+            guard::run(shared.handler.handle(&mut exchange), clock, deadline, &tunnel, &mut guard_alarm, watch).await
+        }
         None => exchange.turn_away(shared.config.over_limit.decide(Limit::Exchanges)),
     };
     exchange.end_as(&end);
     if !matches!(end, Guarded::Forced | Guarded::TurnedAway) {
         let rest = exchange.finish(shared.context.linger.max_bytes);
-        match guard::run(rest, clock, deadline, &mut guard_alarm, watch).await {
+        match guard::run(rest, clock, deadline, &tunnel, &mut guard_alarm, watch).await {
             Guarded::Forced => {
                 exchange.note_error(CloseReason::DrainForced.label());
                 exchange.truncate(CloseReason::DrainForced);
@@ -120,10 +124,12 @@ impl<S: Socket> Drop for Exchange<'_, S> {
         if !is_whole {
             self.note_error(CloseReason::Cancelled.label());
         }
+        // However a tunnel ended, the request that asked for it was answered.
+        let is_answered = is_whole || self.is_tunnel();
         let context = self.leg.context();
         let took = context.clock.now().since(self.record.began);
         let (id, peer) = (self.connection_id(), self.peer());
-        self.record.tell(&*context.observer, id, peer, Some(&self.head), is_whole, took);
+        self.record.tell(&*context.observer, id, peer, Some(&self.head), is_answered, took);
     }
 }
 
@@ -204,6 +210,11 @@ impl<S: Socket> Exchange<'_, S> {
         while !self.has_whole_request() && self.leg.machine().intent() == Intent::Continue {
             // RFC 9112 §9.6: where nothing follows it, or where it is long, the rest is neither read nor waited for. It
             // may never come, from a client that waits for a 100; but the answer must arrive.
+            if self.is_tunnel() {
+                // We have ended our direction of a tunnel, and nobody listens to the client's any more.
+                self.leg.machine_mut().end(Intent::Linger(CloseReason::Upgraded));
+                break;
+            }
             let is_last = self.leg.machine().state().persistence == Persistence::Close;
             if is_last || discarded > max_discarded {
                 self.leg.machine_mut().end(Intent::Linger(CloseReason::EarlyResponse));

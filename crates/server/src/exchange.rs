@@ -32,6 +32,7 @@ use sheave_proto::version::Version;
 
 use crate::answer::Answer;
 use crate::error::HandlerError;
+use crate::guard::IsTunnel;
 use crate::record::Record;
 
 pub(crate) type ServerLeg<S> = Leg<Connection<Server>, S>;
@@ -42,6 +43,7 @@ pub(crate) type ServerLeg<S> = Leg<Connection<Server>, S>;
 /// for relays, which wait for two connections at a time.
 pub struct Exchange<'c, S: Socket> {
     pub(crate) leg: &'c mut ServerLeg<S>,
+    pub(crate) tunnel: &'c IsTunnel,
     pub(crate) alarm: &'c mut Alarm,
     pub(crate) drain: Drain,
     pub(crate) farewell: &'c mut Farewell,
@@ -112,9 +114,9 @@ impl<S: Socket> Exchange<'_, S> {
         self.leg.machine().peer_version()
     }
 
-    /// Whether all of the request's body has been taken.
+    /// Whether all of the request's body has been taken; in a tunnel, whether the client has ended its direction.
     pub fn has_whole_request(&self) -> bool {
-        !matches!(self.leg.machine().state().request, RequestState::Body)
+        !matches!(self.leg.machine().state().request, RequestState::Body | RequestState::Tunnel)
     }
 
     /// Whether no final response has begun, so that one can be chosen freely.
@@ -122,9 +124,23 @@ impl<S: Socket> Exchange<'_, S> {
         self.leg.machine().can_answer()
     }
 
-    /// Whether a response has been sent to its end.
+    /// Whether a response has been sent to its end; in a tunnel, whether our direction has ended.
     pub fn has_answered(&self) -> bool {
-        !matches!(self.leg.machine().state().response, ResponseState::Owed | ResponseState::Body)
+        !matches!(
+            self.leg.machine().state().response,
+            ResponseState::Owed | ResponseState::Body | ResponseState::Tunnel
+        )
+    }
+
+    /// Whether it has become a tunnel; also when that has ended.
+    pub fn is_tunnel(&self) -> bool {
+        self.leg.machine().is_tunnel()
+    }
+
+    /// The protocols to which the client offers to switch, as a list. `None` from clients of HTTP/1.0, and where
+    /// `Connection` does not name `Upgrade`. RFC 9110 §7.8
+    pub fn offered_protocols(&self) -> Option<&[u8]> {
+        self.leg.machine().offer()
     }
 
     // What is remembered for logs and counters.
@@ -157,7 +173,7 @@ impl<S: Socket> Exchange<'_, S> {
 
     // The request's body.
 
-    /// Shows `forward` one read's worth of the request's body.
+    /// Shows `forward` one read's worth of the request's body, or of what the client sends through a tunnel.
     ///
     /// Pending while none is there; never reads into the next request. Do not call it once
     /// [`Self::has_whole_request`].
@@ -172,20 +188,32 @@ impl<S: Socket> Exchange<'_, S> {
     ) -> Poll<Result<T, HandlerError>> {
         let mut error = None;
         let mut len = 0;
+        let mut forward = Some(forward);
         let received = ready!(self.leg.poll_receive(cx, now, |machine, input| {
             let batch = machine.receive_body_batch(input, now);
             error = batch.error;
             len = batch.len() as u64;
-            forward(batch)
+            forward.take().map(|forward| forward(batch))
         }));
         self.record.request_bytes += len;
         Poll::Ready(match received {
             _ if error.is_some() => Err(self.note_refusal(error.map(Answer::to_error))),
-            Ok(Received::Bytes(value)) => Ok(value),
+            Ok(Received::Bytes(Some(value))) => Ok(value),
+            Ok(Received::Bytes(None)) => Err(HandlerError::Client),
+            Ok(Received::End) if self.is_tunnel() && self.leg.socket().is_cut_off() => {
+                // RFC 8446 §6.1: anybody on the way may have ended it.
+                self.note_error(CloseReason::Truncated.label());
+                self.leg.machine_mut().end(Intent::Abort(CloseReason::Truncated));
+                Err(HandlerError::Client)
+            }
             Ok(Received::End) => {
-                // Amid a body, FIN is its truncation. Who sent it may still read.
-                let truncated = self.leg.machine_mut().receive_end(now).err();
-                Err(self.note_refusal(truncated.map(Answer::to_error)))
+                // In a tunnel, the end of the client's direction. Amid a body, FIN is its truncation; who sent it may still
+                // read.
+                let batch = self.leg.machine_mut().receive_body_end_batch(now);
+                match (batch.error, forward) {
+                    (None, Some(forward)) => Ok(forward(batch)),
+                    (error, _) => Err(self.note_refusal(error.map(Answer::to_error))),
+                }
             }
             Err(fault) => Err(self.note_fault(fault)),
         })
@@ -272,6 +300,27 @@ impl<S: Socket> Exchange<'_, S> {
         Ok(())
     }
 
+    /// Answers that the connection is a tunnel from here on: with a 101 whose `Upgrade` names protocols that the client
+    /// offered ([`Self::offered_protocols`]), or with a 2xx to CONNECT. RFC 9110 §7.8, §9.3.6
+    ///
+    /// It leaves with the first bytes of the tunnel, or with a flush. From then on what the client sends comes as the
+    /// request's body does, bytes that are here already first, until it sends FIN; [`Self::send_body`] sends bytes as they
+    /// are, and its end sends FIN. Where the request's own body has not been read to its end, that comes first. The
+    /// exchange's deadline does not apply any more; those of tunnels do, and a drain gives it their grace. Done when both
+    /// directions have ended; left before, the connection is reset. [`Self::tunnel`] is another way to use it.
+    ///
+    /// # Errors
+    /// [`HandlerError::Misuse`] when no response is owed, or nobody asked for a tunnel. The response is owed still.
+    pub fn switch(&mut self, head: &mut ResponseHead) -> Result<(), HandlerError> {
+        let now = self.clock().now();
+        let (machine, out) = self.leg.machine_and_outbox();
+        machine.switch(head, out, now).map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
+        self.record.status = head.status().as_u16();
+        self.tunnel.set();
+        self.leg.tell_moved();
+        Ok(())
+    }
+
     /// Whether no request waits behind this one that had arrived before its client could know of the drain. What is left
     /// of a request that is answered early is no request: then nothing behind it can be read.
     fn is_last_word(&mut self) -> bool {
@@ -310,12 +359,17 @@ impl<S: Socket> Exchange<'_, S> {
         self.leg.write(cx, now, &wrapping.around(data)).map_err(|fault| self.note_fault(fault))
     }
 
-    /// Ready when nothing is owed to the client any more.
+    /// Ready when nothing is owed to the client any more; after the end of our direction of a tunnel that is a FIN, too.
     ///
     /// # Errors
     /// The client is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), HandlerError>> {
-        self.leg.poll_flush(cx, now).map_err(|fault| self.note_fault(fault))
+        ready!(self.leg.poll_flush(cx, now)).map_err(|fault| self.note_fault(fault))?;
+        if self.leg.machine().owes_fin() {
+            self.leg.machine_mut().note_shut();
+            self.leg.shut_writing(now).map_err(|fault| self.note_fault(fault))?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Answers with `head` and a body that is here as a whole. `Content-Length` is set.

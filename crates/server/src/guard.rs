@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use sheave_lifecycle::time::Time;
@@ -26,13 +27,30 @@ pub(crate) enum Guarded {
     TurnedAway,
 }
 
-/// Runs `handler` until it is done, panics, or has no time left.
+/// Whether an exchange has become a tunnel, to which other deadlines apply. Shared by whoever runs it and whoever does it.
+#[derive(Default, Debug)]
+pub(crate) struct IsTunnel(AtomicBool);
+
+impl IsTunnel {
+    /// From here on it is one.
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs `handler` until it is done, panics, or has no time left. Once it is a tunnel, `deadline` is not its own any more,
+/// and a drain gives it a tunnel's grace.
 ///
 /// `alarm` is armed only where there is a deadline or a drain: in ordinary operation it costs nothing.
 pub(crate) async fn run(
     handler: impl Future<Output = Result<(), HandlerError>>,
     clock: Clock,
     deadline: Option<Time>,
+    tunnel: &IsTunnel,
     alarm: &mut Alarm,
     watch: &mut DrainWatch,
 ) -> Guarded {
@@ -45,7 +63,11 @@ pub(crate) async fn run(
             Ok(Poll::Ready(result)) => return Poll::Ready(Guarded::Done(result)),
             Ok(Poll::Pending) => {}
         }
-        let forcing = watch.drain().forcing_at();
+        let drain = watch.drain();
+        let (deadline, forcing) = match tunnel.get() {
+            true => (None, drain.tunnels_forced_at()),
+            false => (deadline, drain.forcing_at()),
+        };
         let Some(next) = [deadline, forcing].into_iter().flatten().min() else { return Poll::Pending };
         let now = clock.now();
         alarm.poll(cx, clock, now, Some(next)).map(|()| match forcing {

@@ -18,3 +18,4 @@ mod record;
 mod request;
 pub mod server;
 mod shared;
+pub mod tunnel;

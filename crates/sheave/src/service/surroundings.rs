@@ -135,7 +135,7 @@ impl AdminPages {
     /// Lets those who are being answered have their answers, for a moment: whoever watches the drain sees its end.
     pub(super) async fn finish(self, is_last: bool) {
         let backlog = if self.is_ours && is_last { Backlog::Ours } else { Backlog::Others };
-        let plan = DrainPlan { announce: Duration::ZERO, quiet: Duration::ZERO, grace: ADMIN_PATIENCE, backlog };
+        let plan = DrainPlan { announce: Duration::ZERO, quiet: Duration::ZERO, grace: ADMIN_PATIENCE, tunnel_grace: None, backlog };
         self.drain(plan);
         let all = async {
             for serving in self.serving {
