@@ -53,6 +53,11 @@ impl<S: Socket> Call<S> {
         Self::on(parked.leg, place, parked.left)
     }
 
+    /// A connection that is a tunnel from its first byte.
+    pub(crate) fn tunnel(leg: ClientLeg<S>, place: Place<S>) -> Self {
+        Self { is_reused: false, ..Self::on(leg, place, None) }
+    }
+
     fn on(leg: ClientLeg<S>, place: Place<S>, left: Option<u64>) -> Self {
         Self {
             address: place.address,
@@ -91,6 +96,9 @@ impl<S: Socket> Call<S> {
     }
 
     /// Writes the request's head; it leaves with the first bytes of the body, or with a flush.
+    ///
+    /// An `Upgrade` field in it offers to switch protocols, as CONNECT does: whoever leaves one in is ready for a response
+    /// after which the call [is a tunnel](Self::is_tunnel).
     ///
     /// # Errors
     /// [`CallError::Misuse`] when the head cannot be sent.
@@ -132,9 +140,14 @@ impl<S: Socket> Call<S> {
         Ok(())
     }
 
-    /// Ready when nothing is owed to the origin any more, or nothing more can be written.
+    /// Ready when nothing is owed to the origin any more, or nothing more can be written. After the end of our direction of a
+    /// tunnel a FIN is owed, too.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
-        let flushed = ready!(self.leg_mut().poll_flush(cx, now));
+        let mut flushed = ready!(self.leg_mut().poll_flush(cx, now));
+        if flushed.is_ok() && self.leg().machine().owes_fin() {
+            self.leg_mut().machine_mut().note_shut();
+            flushed = self.leg_mut().shut_writing(now);
+        }
         self.note_write(flushed);
         Poll::Ready(())
     }
@@ -148,9 +161,21 @@ impl<S: Socket> Call<S> {
         }
     }
 
-    /// Whether more of the request's body is to be sent.
+    /// Whether more of the request's body is to be sent; in a tunnel, whether our direction is open.
     pub fn is_sending(&self) -> bool {
-        self.write_fault.is_none() && self.leg().machine().state().request == RequestState::Body
+        let request = self.leg().machine().state().request;
+        self.write_fault.is_none() && matches!(request, RequestState::Body | RequestState::Tunnel)
+    }
+
+    /// Whether it has become a tunnel; also when that has ended. From then on the response's data is what the origin sends
+    /// through it, up to its FIN, and the request's body is what is sent to it, up to ours.
+    pub fn is_tunnel(&self) -> bool {
+        self.leg().machine().is_tunnel()
+    }
+
+    /// Why writing failed, if it did: nothing more can be sent, whatever still comes.
+    pub fn write_fault(&self) -> Option<IoFault> {
+        self.write_fault
     }
 
     /// Why writing failed, where that is this machine's fault: there is no response to wait for.
@@ -198,6 +223,11 @@ impl<S: Socket> Call<S> {
             _ if error.is_some() => Err(CallError::Protocol(error.unwrap_or(ProtocolError::UnaskedBytes))),
             Ok(Received::Bytes(Some(value))) => Ok(value),
             Ok(Received::Bytes(None)) => Err(CallError::Closed),
+            // RFC 8446 §6.1: anybody on the way may have ended it.
+            Ok(Received::End) if self.is_tunnel() && self.leg().socket().is_cut_off() => {
+                self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::Truncated));
+                Err(CallError::Protocol(ProtocolError::TruncatedBody))
+            }
             // The kernel told it at the write, and tells the rest of it here.
             Ok(Received::End) if let Some(fault) = self.unanswered_fault() => {
                 self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
@@ -230,9 +260,12 @@ impl<S: Socket> Call<S> {
         self.leg_mut().rest();
     }
 
-    /// Whether the response is whole.
+    /// Whether the response is whole; in a tunnel, whether the origin has ended its direction.
     pub fn has_whole_response(&self) -> bool {
-        !matches!(self.leg().machine().state().response, ResponseState::Owed | ResponseState::Body)
+        !matches!(
+            self.leg().machine().state().response,
+            ResponseState::Owed | ResponseState::Body | ResponseState::Tunnel
+        )
     }
 
     /// Whether the response ends only with the connection.
@@ -269,7 +302,8 @@ impl<S: Socket> Call<S> {
     /// The response is whole. Where the request is not, because the origin answered early, the connection is closed.
     pub fn finish(mut self) {
         let leg = self.leg_mut();
-        if leg.machine().state().request == RequestState::Body || leg.has_unsent() {
+        let request = leg.machine().state().request;
+        if matches!(request, RequestState::Body | RequestState::Tunnel) || leg.has_unsent() {
             leg.machine_mut().end(Intent::Abort(CloseReason::EarlyResponse));
         }
     }

@@ -156,6 +156,7 @@ impl CallError {
             Self::TimedOut(Timer::Response) => "upstream-response-timeout",
             Self::TimedOut(Timer::BodyRead) => "upstream-body-timeout",
             Self::TimedOut(Timer::Write) => "upstream-write-timeout",
+            Self::TimedOut(timer @ (Timer::TunnelIdle | Timer::TunnelAge)) => CloseReason::TimedOut(timer).label(),
             Self::TimedOut(_) => "upstream-timeout",
             Self::Misuse(_) => "upstream-misuse",
         }
