@@ -19,6 +19,7 @@ use sheave_lifecycle::keep_alive::Reuse;
 use sheave_lifecycle::observe::Silent;
 use sheave_net::clock::Clock;
 use sheave_net::dial::Connect;
+use sheave_net::endpoint::Endpoint;
 use sheave_net::socket::{Liveness, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -74,7 +75,7 @@ struct Instantly;
 impl Connect for Instantly {
     type Socket = Idle;
 
-    async fn connect(&self, _: SocketAddr) -> Result<Idle, IoFault> {
+    async fn connect(&self, _: &Endpoint) -> Result<Idle, IoFault> {
         Ok(Idle)
     }
 }
@@ -87,12 +88,12 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let clock = Clock::start();
-        let address: SocketAddr = ([127, 0, 0, 1], 9000).into();
+        let endpoint = Endpoint::from(SocketAddr::from(([127, 0, 0, 1], 9000)));
         for parked in [1, 100] {
             let pool = Pool::new(Instantly, ClientConfig::default(), clock, Arc::new(Silent));
             let mut calls = Vec::new();
             for _ in 0..parked {
-                calls.push(pool.connect(&[address], Reuse::Never).await.unwrap());
+                calls.push(pool.connect(std::slice::from_ref(&endpoint), Reuse::Never).await.unwrap());
             }
             drop(calls);
             let now = clock.now();
@@ -100,7 +101,7 @@ fn main() {
             for _ in 0..9 {
                 let began = Instant::now();
                 for _ in 0..rounds {
-                    drop(black_box(pool.checkout(black_box(address), now, Reuse::Usual)));
+                    drop(black_box(pool.checkout(black_box(&endpoint), now, Reuse::Usual)));
                 }
                 least = least.min(began.elapsed().as_nanos() / u128::from(rounds));
             }

@@ -60,7 +60,7 @@ impl<S: Socket> Call<S> {
 
     fn on(leg: ClientLeg<S>, place: Place<S>, left: Option<u64>) -> Self {
         Self {
-            address: place.address,
+            address: place.endpoint.address(),
             is_reused: leg.machine().exchanges() > 0,
             told: KeepAlive::default(),
             left,

@@ -3,7 +3,7 @@
 //! [`pool::Pool`] hands out a [`call::Call`]: a connection that carries one exchange, and goes back by itself when that
 //! ended well.
 
-mod by_address;
+mod by_site;
 pub mod call;
 pub mod config;
 pub mod error;

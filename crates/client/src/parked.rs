@@ -1,8 +1,11 @@
 //! A connection that waits for its next exchange, what is found against it, and how it is closed.
 
+use std::sync::Arc;
+
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::time::Time;
+use sheave_net::endpoint::Announced;
 use sheave_net::leg::Leg;
 use sheave_net::socket::{Liveness, Socket};
 use sheave_proto::connection::Connection;
@@ -19,6 +22,8 @@ pub(crate) struct Parked<S: Socket> {
     pub(crate) alive_at: Time,
     /// How many more requests the origin takes on it, as far as it said.
     pub(crate) left: Option<u64>,
+    /// For whom alone it is, where its origin was told.
+    pub(crate) client: Option<Arc<Announced>>,
 }
 
 /// What the kernel knows against a parked connection, if it knows something.

@@ -1,18 +1,18 @@
 //! A place for a connection under the caps: whoever holds it may have one, and gives it back by dropping it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sheave_lifecycle::time::Time;
+use sheave_net::endpoint::Endpoint;
 use sheave_net::socket::Socket;
 use sheave_proto::keep_alive::KeepAlive;
 
 use crate::parked::ClientLeg;
 use crate::shelves::Shelves;
 
-/// A place under the caps of its address and of the process.
+/// A place under the caps of its site and of the process.
 pub(crate) struct Place<S: Socket> {
-    pub(crate) address: SocketAddr,
+    pub(crate) endpoint: Endpoint,
     /// Taken when the place has passed to a parked connection.
     shelves: Option<Arc<Shelves<S>>>,
     /// Whoever holds it makes the one attempt that is made after failures.
@@ -21,15 +21,15 @@ pub(crate) struct Place<S: Socket> {
 
 impl<S: Socket> Place<S> {
     /// A place that has been counted.
-    pub(crate) fn counted(address: SocketAddr, shelves: Arc<Shelves<S>>) -> Self {
-        Self { address, shelves: Some(shelves), is_trial: false }
+    pub(crate) fn counted(endpoint: Endpoint, shelves: Arc<Shelves<S>>) -> Self {
+        Self { endpoint, shelves: Some(shelves), is_trial: false }
     }
 
     /// Keeps an idle connection for the next exchange, if there is a reason to; closes it otherwise. The first who waits
     /// gets it, or else its place.
     pub(crate) fn park(mut self, leg: ClientLeg<S>, told: KeepAlive, left: Option<u64>, now: Time) {
         if let Some(shelves) = self.shelves.take() {
-            shelves.park(self.address, leg, told, left, now);
+            shelves.park(&self.endpoint, leg, told, left, now);
         }
     }
 }
@@ -37,7 +37,7 @@ impl<S: Socket> Place<S> {
 impl<S: Socket> Drop for Place<S> {
     fn drop(&mut self) {
         if let Some(shelves) = self.shelves.take() {
-            shelves.release(self.address, self.is_trial);
+            shelves.release(self.endpoint.site(), self.is_trial);
         }
     }
 }

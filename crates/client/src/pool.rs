@@ -1,6 +1,5 @@
-//! Parked connections by address: the youngest first, and only those that the kernel says are alive.
+//! Parked connections by where they go: the youngest first, and only those that the kernel says are alive.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use sheave_lifecycle::close::CloseReason;
@@ -10,8 +9,8 @@ use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::time::Time;
 use sheave_net::clock::Clock;
 use sheave_net::dial::{Connect, dial};
+use sheave_net::endpoint::{Endpoint, Site};
 use sheave_net::leg::{Ends, Leg, LegContext};
-use sheave_net::resolve::Resolved;
 use sheave_net::socket::Socket;
 use sheave_proto::config::ConnectionConfig;
 use sheave_proto::connection::Connection;
@@ -20,6 +19,7 @@ use crate::call::Call;
 use crate::config::ClientConfig;
 use crate::error::PoolError;
 use crate::followed::Followed;
+use crate::origin::Origin;
 use crate::parked::{ClientLeg, Parked, end, found_dead};
 use crate::place::Place;
 use crate::queue::Waiting;
@@ -54,24 +54,24 @@ impl<C: Connect> Pool<C> {
     /// and to those that it has, connections are kept ready as [`ClientConfig::prewarm`] says.
     ///
     /// A pool that follows one origin is for the origins that it follows: connections to any other address are not kept.
-    pub fn follow(&self, origin: Resolved) {
+    pub fn follow(&self, origin: &Origin) {
         let mut followed = self.followed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        followed.push(Followed::new(origin));
+        followed.push(Followed::new(origin.resolved().clone(), origin.like().clone()));
         self.shelves.wake.notify_one();
     }
 
-    /// The youngest parked connection to `address` that is young enough for such a request, and that the kernel says is
+    /// The youngest parked connection to `endpoint` that is young enough for such a request, and that the kernel says is
     /// alive. `None` where others wait already, too.
     ///
     /// One system call for each that is looked at; those found dead are closed and counted by what was found. A check
     /// narrows the race with an origin that closes in this instant, and cannot close it: what closes it is that a
     /// connection is not reused when its origin is about to close it, as far as that was learned, and that a request which
     /// cannot be sent again takes one much younger than that, or none ([`Reuse::Careful`]).
-    pub fn checkout(&self, address: SocketAddr, now: Time, reuse: Reuse) -> Option<Call<C::Socket>> {
+    pub fn checkout(&self, endpoint: &Endpoint, now: Time, reuse: Reuse) -> Option<Call<C::Socket>> {
         let mut closes = None;
         let call = loop {
-            let Some(parked) = self.shelves.take(address, reuse, now) else { break None };
-            let place = Place::counted(address, self.shelves.clone());
+            let Some(parked) = self.shelves.take(endpoint, reuse, now) else { break None };
+            let place = Place::counted(endpoint.clone(), self.shelves.clone());
             match self.examined(parked, place, now) {
                 Ok(call) => break Some(call),
                 Err((alive_at, parked_since)) => {
@@ -81,7 +81,7 @@ impl<C: Connect> Pool<C> {
             }
         };
         if let Some(closes) = closes {
-            self.shelves.note_closes(address, &closes);
+            self.shelves.note_closes(endpoint.site(), &closes);
         }
         call
     }
@@ -115,7 +115,7 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    /// A connection to one of `addresses`, for one exchange: the youngest parked one of the first that has one, or a new
+    /// A connection to one of `endpoints`, for one exchange: the youngest parked one of the first that has one, or a new
     /// one ([`Self::connect`]).
     ///
     /// # Errors
@@ -123,15 +123,15 @@ impl<C: Connect> Pool<C> {
     ///
     /// # Cancel safety
     /// As for [`Self::connect`].
-    pub async fn acquire(&self, addresses: &[SocketAddr], reuse: Reuse) -> Result<Call<C::Socket>, PoolError> {
+    pub async fn acquire(&self, endpoints: &[Endpoint], reuse: Reuse) -> Result<Call<C::Socket>, PoolError> {
         let now = self.shelves.context.clock.now();
-        if let Some(call) = addresses.iter().find_map(|address| self.checkout(*address, now, reuse)) {
+        if let Some(call) = endpoints.iter().find_map(|endpoint| self.checkout(endpoint, now, reuse)) {
             return Ok(call);
         }
-        self.connect(addresses, reuse).await
+        self.connect(endpoints, reuse).await
     }
 
-    /// A new connection to the first of `addresses` that answers, in the manner of RFC 8305.
+    /// A new connection to the first of `endpoints` that answers, in the manner of RFC 8305.
     ///
     /// Where as many exist as may, it waits in a queue of [`ClientConfig::max_queue`] for
     /// [`ClientConfig::queue_timeout`], and takes the first connection that comes free, unless `reuse` forbids it. An
@@ -142,13 +142,13 @@ impl<C: Connect> Pool<C> {
     ///
     /// # Cancel safety
     /// Attempts under way are given up; a turn in the queue is passed on.
-    pub async fn connect(&self, addresses: &[SocketAddr], reuse: Reuse) -> Result<Call<C::Socket>, PoolError> {
+    pub async fn connect(&self, endpoints: &[Endpoint], reuse: Reuse) -> Result<Call<C::Socket>, PoolError> {
         let now = self.shelves.context.clock.now();
-        match self.shelves.seat(addresses, reuse, now) {
+        match self.shelves.seat(endpoints, reuse, now) {
             Seat::Places(places) => self.open(places).await.map(|(leg, place)| Call::fresh(leg, place)),
             Seat::Queued(waiting) => self.wait(waiting).await,
             Seat::Full => Err(PoolError::QueueFull),
-            Seat::Denied(error) => Err(PoolError::Dial(error)),
+            Seat::Denied(error) => Err(error),
         }
     }
 
@@ -172,7 +172,7 @@ impl<C: Connect> Pool<C> {
                 }
             }
         }
-        self.shelves.admit(&mut place, now).map_err(PoolError::Dial)?;
+        self.shelves.admit(&mut place, now)?;
         self.open(vec![place]).await.map(|(leg, place)| Call::fresh(leg, place))
     }
 
@@ -183,18 +183,19 @@ impl<C: Connect> Pool<C> {
     ) -> Result<(ClientLeg<C::Socket>, Place<C::Socket>), PoolError> {
         let Shelves { context, config, .. } = &*self.shelves;
         let began = context.clock.now();
-        let addresses: Vec<SocketAddr> = places.iter().map(|place| place.address).collect();
-        let dialed = dial(&self.connector, &addresses, &config.dial).await;
+        let endpoints: Vec<Endpoint> = places.iter().map(|place| place.endpoint.clone()).collect();
+        let dialed = dial(&self.connector, &endpoints, &config.dial).await;
         let now = context.clock.now();
         match dialed {
             Ok(dialed) => {
-                self.shelves.note_failures(&dialed.failed, began, now);
-                self.shelves.note_connected(dialed.address);
+                self.shelves.note_failures(&endpoints, &dialed.failed, began, now);
+                self.shelves.note_connected(dialed.endpoint.site());
                 let machine = Connection::new(self.connection.clone(), now);
-                let ends = Ends { side: Side::Upstream, peer: Some(dialed.address), local: dialed.socket.local() };
+                let ends =
+                    Ends { side: Side::Upstream, peer: Some(dialed.endpoint.address()), local: dialed.socket.local() };
                 let leg = Box::new(Leg::open(machine, dialed.socket, ends, context.clone(), now));
                 let mut places = places.into_iter();
-                match places.find(|place| place.address == dialed.address) {
+                match places.find(|place| place.endpoint == dialed.endpoint) {
                     Some(place) => Ok((leg, place)),
                     None => {
                         end(leg, CloseReason::Bug("connected-elsewhere"));
@@ -203,16 +204,16 @@ impl<C: Connect> Pool<C> {
                 }
             }
             Err(error) => {
-                self.shelves.note_failures(&error.attempts, began, now);
-                context.observer.connect_failed(addresses.first().copied(), error.reason());
+                self.shelves.note_failures(&endpoints, &error.attempts, began, now);
+                context.observer.connect_failed(endpoints.first().map(Endpoint::address), error.reason());
                 Err(PoolError::Dial(error))
             }
         }
     }
 
-    /// Connections to `address` that carry an exchange, or are being opened.
-    pub fn busy(&self, address: SocketAddr) -> usize {
-        self.shelves.lock().shelves.get(&address).map_or(0, |shelf| shelf.live.saturating_sub(shelf.parked.len()))
+    /// Connections to `site` that carry an exchange, or are being opened.
+    pub fn busy(&self, site: &Site) -> usize {
+        self.shelves.lock().shelves.get(site).map_or(0, |shelf| shelf.live.saturating_sub(shelf.parked.len()))
     }
 
     /// The numbers of now.
@@ -227,13 +228,13 @@ impl<C: Connect> Pool<C> {
         })
     }
 
-    /// What there is of each address, and what is known of it, in no particular order. Safe to ask from any thread; makes
+    /// What there is of each address and manner, and what is known of it, in no particular order. Safe to ask from any thread; makes
     /// requests wait for a microsecond or so.
     pub fn addresses(&self) -> Vec<AddressState> {
         let now = self.shelves.context.clock.now();
         let mut state = self.shelves.lock();
         state.forget(now);
-        state.shelves.iter().map(|(address, shelf)| AddressState::of(*address, shelf, now)).collect()
+        state.shelves.iter().map(|(site, shelf)| AddressState::of(site, shelf, now)).collect()
     }
 
     /// Bytes of memory that the buffers of parked connections own: none, always.

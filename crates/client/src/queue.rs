@@ -1,9 +1,9 @@
 //! Waiting for a connection where as many exist as may: first come, first served, and dropped without a trace.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sheave_lifecycle::keep_alive::Reuse;
+use sheave_net::endpoint::Endpoint;
 use sheave_net::socket::Socket;
 use tokio::sync::oneshot;
 
@@ -16,23 +16,24 @@ use crate::waiter::{Grant, Waiter};
 pub(crate) struct Waiting<S: Socket> {
     waiter: Arc<Waiter<S>>,
     heard: oneshot::Receiver<Grant<S>>,
-    addresses: Vec<SocketAddr>,
+    endpoints: Vec<Endpoint>,
     shelves: Arc<Shelves<S>>,
 }
 
 impl<S: Socket> Waiting<S> {
-    /// One that waits for a connection to any of `addresses`, and is to be put into their queues.
-    pub(crate) fn new(number: u64, reuse: Reuse, addresses: Vec<SocketAddr>, shelves: Arc<Shelves<S>>) -> Self {
-        let (waiter, heard) = Waiter::new(number, reuse);
-        Self { waiter, heard, addresses, shelves }
+    /// One that waits for a connection to any of `endpoints`, and is to be put into their queues.
+    pub(crate) fn new(number: u64, reuse: Reuse, endpoints: Vec<Endpoint>, shelves: Arc<Shelves<S>>) -> Self {
+        let client = endpoints.first().and_then(Endpoint::client).cloned();
+        let (waiter, heard) = Waiter::new(number, reuse, client);
+        Self { waiter, heard, endpoints, shelves }
     }
 
     pub(crate) fn waiter(&self) -> &Arc<Waiter<S>> {
         &self.waiter
     }
 
-    pub(crate) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
     /// Its turn: a place, and perhaps a connection on it. `None` never comes while the pool lives.
@@ -40,8 +41,9 @@ impl<S: Socket> Waiting<S> {
     /// # Cancel safety
     /// Cancel safe: a turn that came meanwhile is passed on when the whole is dropped.
     pub(crate) async fn turn(&mut self) -> Option<(Place<S>, Option<Parked<S>>)> {
-        let Grant { address, parked } = (&mut self.heard).await.ok()?;
-        Some((Place::counted(address, self.shelves.clone()), parked))
+        let Grant { site, parked } = (&mut self.heard).await.ok()?;
+        let endpoint = self.endpoints.iter().find(|endpoint| *endpoint.site() == site).cloned();
+        Some((Place::counted(endpoint.unwrap_or_else(|| site.into()), self.shelves.clone()), parked))
     }
 }
 
@@ -49,7 +51,7 @@ impl<S: Socket> Drop for Waiting<S> {
     fn drop(&mut self) {
         self.heard.close();
         // First out of the queues, so that what is passed on cannot come back.
-        self.shelves.leave(&self.waiter, &self.addresses);
+        self.shelves.leave(&self.waiter, &self.endpoints);
         if self.waiter.is_counted() {
             self.shelves.total().end_waiting();
         }

@@ -1,4 +1,4 @@
-//! What a pool has of one address, and knows of it.
+//! What a pool has of one site, and knows of it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,14 +7,15 @@ use std::time::Duration;
 use sheave_lifecycle::backoff::Backoff;
 use sheave_lifecycle::keep_alive::{Learned, Reuse};
 use sheave_lifecycle::time::Time;
-use sheave_net::dial_error::DialError;
+use sheave_net::endpoint::Announced;
 use sheave_net::socket::Socket;
 
 use crate::config::ClientConfig;
+use crate::error::PoolError;
 use crate::parked::Parked;
 use crate::waiter::Waiter;
 
-/// One address.
+/// One site.
 pub(crate) struct Shelf<S: Socket> {
     /// The youngest last: it is the one least likely to be closed by the origin, and the others may grow old and go.
     pub(crate) parked: VecDeque<Parked<S>>,
@@ -27,7 +28,7 @@ pub(crate) struct Shelf<S: Socket> {
     careful_below: Duration,
     pub(crate) backoff: Backoff,
     /// Why the last attempt to connect failed, while it backs off.
-    pub(crate) failure: Option<DialError>,
+    pub(crate) failure: Option<PoolError>,
     /// The origins that the pool follows have it no longer.
     pub(crate) is_gone: bool,
     pub(crate) used: Time,
@@ -73,10 +74,21 @@ impl<S: Socket> Shelf<S> {
         }
     }
 
-    /// The youngest parked connection, if it is young enough for such a request.
-    pub(crate) fn take_youngest(&mut self, reuse: Reuse, now: Time) -> Option<Parked<S>> {
-        let parked_for = now.since(self.parked.back()?.since);
-        if parked_for < self.reused_below(reuse) { self.parked.pop_back() } else { None }
+    /// The youngest parked connection that was made for such a client, if it is young enough for such a request.
+    pub(crate) fn take_youngest(
+        &mut self,
+        client: Option<&Arc<Announced>>,
+        reuse: Reuse,
+        now: Time,
+    ) -> Option<Parked<S>> {
+        let last = self.parked.back()?;
+        if last.client.as_ref() == client {
+            let parked_for = now.since(last.since);
+            return if parked_for < self.reused_below(reuse) { self.parked.pop_back() } else { None };
+        }
+        let place = self.parked.iter().rposition(|parked| parked.client.as_ref() == client)?;
+        let parked_for = now.since(self.parked[place].since);
+        if parked_for < self.reused_below(reuse) { self.parked.remove(place) } else { None }
     }
 
     /// Parked connections that a usual request would be given.

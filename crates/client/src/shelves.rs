@@ -1,6 +1,5 @@
-//! The shelves of all addresses behind one lock: what comes back is kept, given to whoever waits, or closed.
+//! The shelves of all sites behind one lock: what comes back is kept, given to whoever waits, or closed.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,12 +7,14 @@ use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::keep_alive::{Closes, Learned, Reuse, is_worth_parking};
 use sheave_lifecycle::time::Time;
 use sheave_net::dial_error::{AttemptEnd, DialError, FailedAttempt};
+use sheave_net::endpoint::{Endpoint, Site};
 use sheave_net::leg::LegContext;
 use sheave_net::socket::Socket;
 use sheave_proto::keep_alive::KeepAlive;
 use tokio::sync::Notify;
 
 use crate::config::ClientConfig;
+use crate::error::PoolError;
 use crate::parked::{ClientLeg, Parked, end};
 use crate::state::State;
 use crate::total::Total;
@@ -56,22 +57,22 @@ impl<S: Socket> Shelves<S> {
         self.context.clock.now()
     }
 
-    /// The youngest parked connection to `address` that is young enough, unless somebody waits for it. Its place stays
+    /// The youngest parked connection to `endpoint` that is young enough, unless somebody waits for it. Its place stays
     /// counted.
-    pub(crate) fn take(&self, address: SocketAddr, reuse: Reuse, now: Time) -> Option<Parked<S>> {
+    pub(crate) fn take(&self, endpoint: &Endpoint, reuse: Reuse, now: Time) -> Option<Parked<S>> {
         let mut state = self.lock();
-        let shelf = state.shelves.get_mut(&address)?;
+        let shelf = state.shelves.get_mut(endpoint.site())?;
         // On a runtime of several threads it may have been put there for them in this moment.
         if !shelf.waiters.is_empty() {
             return None;
         }
-        shelf.take_youngest(reuse, now)
+        shelf.take_youngest(endpoint.client(), reuse, now)
     }
 
     /// Keeps an idle connection whose place is counted, gives it to whoever waits, or closes it.
     pub(crate) fn park(
         &self,
-        address: SocketAddr,
+        endpoint: &Endpoint,
         mut leg: ClientLeg<S>,
         told: KeepAlive,
         left: Option<u64>,
@@ -84,7 +85,7 @@ impl<S: Socket> Shelves<S> {
         let mut state = self.lock();
         let State { shelves, queued, is_asleep, .. } = &mut *state;
         let is_waited_for = *queued > 0;
-        let Some(shelf) = shelves.get_mut(&address) else {
+        let Some(shelf) = shelves.get_mut(endpoint.site()) else {
             drop(state);
             return end(leg, CloseReason::Bug("parked-without-place"));
         };
@@ -103,7 +104,8 @@ impl<S: Socket> Shelves<S> {
         {
             CloseReason::Evicted
         } else {
-            shelf.parked.push_back(Parked { leg, since: now, alive_at: now, left });
+            let client = endpoint.client().cloned();
+            shelf.parked.push_back(Parked { leg, since: now, alive_at: now, left, client });
             let wakes = std::mem::take(is_asleep);
             drop(state);
             self.context.observer.parked(id);
@@ -117,13 +119,13 @@ impl<S: Socket> Shelves<S> {
         };
         drop(state);
         end(leg, reason);
-        self.release(address, false);
+        self.release(endpoint.site(), false);
     }
 
-    /// A connection to `address` is no more, or never came to be: its place is the next one's.
-    pub(crate) fn release(&self, address: SocketAddr, was_trial: bool) {
+    /// A connection to `site` is no more, or never came to be: its place is the next one's.
+    pub(crate) fn release(&self, site: &Site, was_trial: bool) {
         let mut state = self.lock();
-        if let Some(shelf) = state.shelves.get_mut(&address) {
+        if let Some(shelf) = state.shelves.get_mut(site) {
             shelf.live = shelf.live.saturating_sub(1);
             if was_trial {
                 shelf.backoff.is_let_go();
@@ -144,15 +146,15 @@ impl<S: Socket> Shelves<S> {
         let mut state = self.lock();
         if state.queued > 0 {
             let now = self.now();
-            while let Some(address) = state.first_in_turn(self.config.max_connections.max(1)) {
-                let shelf = state.shelf(address, &self.config, now);
+            while let Some(site) = state.first_in_turn(self.config.max_connections.max(1)) {
+                let shelf = state.shelf(&site, &self.config, now);
                 let Some(waiter) = shelf.waiters.front().cloned() else { break };
-                let parked = shelf.take_youngest(waiter.reuse, now);
+                let parked = shelf.take_youngest(waiter.client.as_ref(), waiter.reuse, now);
                 if parked.is_none() {
                     let has_room = shelf.live < self.config.max_connections.max(1);
                     if has_room && self.config.total.take_waited_for() {
                         shelf.live += 1;
-                    } else if let Some(oldest) = state.make_room(address, has_room) {
+                    } else if let Some(oldest) = state.make_room(&site, has_room) {
                         evicted.push(oldest);
                     } else {
                         // Whoever gives a place back, in whichever pool, will see that it is waited for.
@@ -160,8 +162,8 @@ impl<S: Socket> Shelves<S> {
                         break;
                     }
                 }
-                state.shelf(address, &self.config, now).waiters.pop_front();
-                let grant = Grant { address, parked };
+                state.shelf(&site, &self.config, now).waiters.pop_front();
+                let grant = Grant { site, parked };
                 refused.extend(waiter.grant(grant).err());
             }
         }
@@ -174,24 +176,30 @@ impl<S: Socket> Shelves<S> {
     /// A turn that nobody uses is the next one's.
     pub(crate) fn pass_on(&self, grant: Grant<S>) {
         match grant.parked {
-            Some(parked) => self.park(grant.address, parked.leg, KeepAlive::default(), parked.left, parked.since),
-            None => self.release(grant.address, false),
+            Some(parked) => {
+                let mut endpoint = Endpoint::from(grant.site);
+                if let Some(client) = parked.client {
+                    endpoint = endpoint.on_behalf_of(client);
+                }
+                self.park(&endpoint, parked.leg, KeepAlive::default(), parked.left, parked.since);
+            }
+            None => self.release(&grant.site, false),
         }
     }
 
     /// Somebody waits no longer.
-    pub(crate) fn leave(&self, waiter: &Arc<Waiter<S>>, addresses: &[SocketAddr]) {
+    pub(crate) fn leave(&self, waiter: &Arc<Waiter<S>>, endpoints: &[Endpoint]) {
         let mut state = self.lock();
         state.queued = state.queued.saturating_sub(1);
-        for address in addresses {
-            if let Some(shelf) = state.shelves.get_mut(address) {
+        for endpoint in endpoints {
+            if let Some(shelf) = state.shelves.get_mut(endpoint.site()) {
                 shelf.waiters.retain(|other| !Arc::ptr_eq(other, waiter));
             }
         }
     }
 
-    /// Attempts that began at `began` have failed. What this machine ran out of is not the address's fault.
-    pub(crate) fn note_failures(&self, failed: &[FailedAttempt], began: Time, now: Time) {
+    /// Attempts that began at `began` have failed. What this machine ran out of is not the site's fault.
+    pub(crate) fn note_failures(&self, sites: &[Endpoint], failed: &[FailedAttempt], began: Time, now: Time) {
         let connect_timeout = self.config.dial.connect_timeout;
         for attempt in failed {
             let is_its_fault = match attempt.end {
@@ -199,26 +207,34 @@ impl<S: Socket> Shelves<S> {
                 AttemptEnd::TimedOut => true,
                 AttemptEnd::NotTried => false,
             };
-            let mut state = self.lock();
-            if let Some(shelf) = state.shelves.get_mut(&attempt.address).filter(|_| is_its_fault) {
-                shelf.backoff.failed(began, now, fastrand::f64());
-                shelf.failure = Some(DialError { attempts: vec![*attempt], connect_timeout });
+            let tried = sites.iter().find(|endpoint| endpoint.address() == attempt.address);
+            if let Some(endpoint) = tried.filter(|_| is_its_fault) {
+                let error = DialError { attempts: vec![*attempt], connect_timeout };
+                self.note_failure(endpoint.site(), PoolError::Dial(error), began, now);
             }
         }
     }
 
+    /// An attempt that began at `began` has failed, and not for want of something of ours.
+    pub(crate) fn note_failure(&self, site: &Site, error: PoolError, began: Time, now: Time) {
+        if let Some(shelf) = self.lock().shelves.get_mut(site) {
+            shelf.backoff.failed(began, now, fastrand::f64());
+            shelf.failure = Some(error);
+        }
+    }
+
     /// An attempt brought a connection.
-    pub(crate) fn note_connected(&self, address: SocketAddr) {
-        if let Some(shelf) = self.lock().shelves.get_mut(&address) {
+    pub(crate) fn note_connected(&self, site: &Site) {
+        if let Some(shelf) = self.lock().shelves.get_mut(site) {
             shelf.backoff.connected();
             shelf.failure = None;
         }
     }
 
     /// The origin closed parked connections.
-    pub(crate) fn note_closes(&self, address: SocketAddr, closes: &Closes) {
+    pub(crate) fn note_closes(&self, site: &Site, closes: &Closes) {
         let Some((alive, gone)) = closes.lesson() else { return };
-        if let Some(shelf) = self.lock().shelves.get_mut(&address) {
+        if let Some(shelf) = self.lock().shelves.get_mut(site) {
             shelf.learn(&self.config, |learned: &mut Learned| learned.closed_between(alive, gone));
         }
     }

@@ -1,14 +1,14 @@
 //! A pool's numbers at one moment.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use sheave_lifecycle::keep_alive::Learned;
 use sheave_lifecycle::keep_alive::Reuse;
 use sheave_lifecycle::time::Time;
-use sheave_net::dial_error::DialError;
+use sheave_net::endpoint::Site;
 use sheave_net::socket::Socket;
 
+use crate::error::PoolError;
 use crate::shelf::Shelf;
 
 /// A pool's numbers at one moment.
@@ -25,8 +25,8 @@ pub struct PoolStats {
 /// What a pool has of one address, and knows of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AddressState {
-    /// The address.
-    pub address: SocketAddr,
+    /// The address, and how it is spoken to.
+    pub site: Site,
     /// Parked connections.
     pub parked: usize,
     /// Connections that carry an exchange, or are being opened.
@@ -44,15 +44,15 @@ pub struct AddressState {
     /// How long no attempt to connect is made.
     pub backs_off_for: Duration,
     /// Why the last attempt failed, while it was the last.
-    pub failure: Option<DialError>,
+    pub failure: Option<PoolError>,
     /// Whether the followed origins have the address no longer.
     pub is_gone: bool,
 }
 
 impl AddressState {
-    pub(crate) fn of<S: Socket>(address: SocketAddr, shelf: &Shelf<S>, now: Time) -> Self {
+    pub(crate) fn of<S: Socket>(site: &Site, shelf: &Shelf<S>, now: Time) -> Self {
         Self {
-            address,
+            site: site.clone(),
             parked: shelf.parked.len(),
             busy: shelf.live.saturating_sub(shelf.parked.len()),
             waiting: shelf.waiters.len(),

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::keep_alive::{Closes, Reuse};
 use sheave_lifecycle::time::Time;
 use sheave_net::dial::Connect;
+use sheave_net::endpoint::Site;
 use sheave_net::socket::Socket;
 use sheave_proto::keep_alive::KeepAlive;
 
@@ -29,7 +29,7 @@ const LOOKED_AT_ONCE: usize = 64;
 
 /// A connection that is being opened before anybody asks for it.
 struct Opening<'p> {
-    address: SocketAddr,
+    site: Site,
     work: Pin<Box<dyn Future<Output = ()> + Send + 'p>>,
 }
 
@@ -79,33 +79,33 @@ impl<C: Connect> Pool<C> {
 
     async fn sweep_once(&self) {
         let known = self.known();
-        let is_gone = |address: &SocketAddr| !known.is_empty() && !known.contains(address);
-        let addresses: Vec<SocketAddr> = {
+        let is_gone = |site: &Site| !known.is_empty() && !known.contains(site);
+        let sites: Vec<Site> = {
             let mut state = self.shelves.lock();
-            state.shelves.iter_mut().for_each(|(address, shelf)| shelf.is_gone = is_gone(address));
-            state.shelves.iter().filter(|(_, shelf)| !shelf.parked.is_empty()).map(|(address, _)| *address).collect()
+            state.shelves.iter_mut().for_each(|(site, shelf)| shelf.is_gone = is_gone(site));
+            state.shelves.iter().filter(|(_, shelf)| !shelf.parked.is_empty()).map(|(site, _)| site.clone()).collect()
         };
-        for address in addresses {
-            self.look_at(address).await;
+        for site in &sites {
+            self.look_at(site).await;
         }
         self.make_way();
         self.shelves.serve();
         self.shelves.lock().forget(self.shelves.context.clock.now());
     }
 
-    /// The addresses of the followed origins; none where none is followed, or none is known yet.
-    fn known(&self) -> HashSet<SocketAddr> {
+    /// Where the followed origins are; none where none is followed, or none is known yet.
+    fn known(&self) -> HashSet<Site> {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed.iter_mut().for_each(Followed::refresh);
-        followed.iter().flat_map(|origin| origin.addresses().iter().copied()).collect()
+        followed.iter().flat_map(|origin| origin.sites().iter().cloned()).collect()
     }
 
-    /// Looks at all parked connections to one address.
-    async fn look_at(&self, address: SocketAddr) {
+    /// Looks at all parked connections to one site.
+    async fn look_at(&self, site: &Site) {
         let mut look = Look { next: 0, has_witness: false, closes: Closes::default() };
         loop {
             let now = self.shelves.context.clock.now();
-            let ended = self.shelves.look_at_some(address, &mut look, now);
+            let ended = self.shelves.look_at_some(site, &mut look, now);
             let count = ended.len();
             for (parked, reason) in ended {
                 if !is_ours(reason) {
@@ -113,13 +113,13 @@ impl<C: Connect> Pool<C> {
                 }
                 end(parked.leg, reason);
             }
-            (0..count).for_each(|_| self.shelves.release(address, false));
+            (0..count).for_each(|_| self.shelves.release(site, false));
             if look.next == usize::MAX {
                 break;
             }
             tokio::task::yield_now().await;
         }
-        self.shelves.note_closes(address, &look.closes);
+        self.shelves.note_closes(site, &look.closes);
     }
 
     /// Closes the oldest parked connections, one for each request that waits, in whichever pool, because the process has no
@@ -128,14 +128,14 @@ impl<C: Connect> Pool<C> {
         for _ in 0..self.shelves.total().shortage() {
             let oldest = {
                 let mut state = self.shelves.lock();
-                state.oldest().and_then(|address| {
-                    let shelf = state.shelves.get_mut(&address)?;
-                    Some((shelf.parked.pop_front()?, address))
+                state.oldest().and_then(|site| {
+                    let shelf = state.shelves.get_mut(&site)?;
+                    Some((shelf.parked.pop_front()?, site))
                 })
             };
-            let Some((parked, address)) = oldest else { break };
+            let Some((parked, site)) = oldest else { break };
             end(parked.leg, CloseReason::Evicted);
-            self.shelves.release(address, false);
+            self.shelves.release(&site, false);
         }
     }
 
@@ -146,24 +146,25 @@ impl<C: Connect> Pool<C> {
             return;
         }
         let now = self.shelves.context.clock.now();
-        for address in self.known() {
-            let ready = self.shelves.lock().shelves.get(&address).map_or(0, |shelf| shelf.usable(now));
-            let coming = openings.iter().filter(|opening| opening.address == address).count();
+        // Nobody is there on whose behalf a connection could be announced.
+        for site in self.known().into_iter().filter(|site| site.manner().announces.is_none()) {
+            let ready = self.shelves.lock().shelves.get(&site).map_or(0, |shelf| shelf.usable(now));
+            let coming = openings.iter().filter(|opening| opening.site == site).count();
             for _ in ready + coming..wanted {
-                let Some(place) = self.shelves.spare_place(address, now) else { break };
+                let Some(place) = self.shelves.spare_place(&site, now) else { break };
                 let work = Box::pin(async move {
                     // Why it failed has been told and noted; the next sweep tries again, when it may.
                     if let Ok((leg, place)) = self.open(vec![place]).await {
                         place.park(leg, KeepAlive::default(), None, self.shelves.context.clock.now());
                     }
                 });
-                openings.push(Opening { address, work });
+                openings.push(Opening { site: site.clone(), work });
             }
         }
     }
 }
 
-/// How far a look at one address's parked connections has come.
+/// How far a look at one site's parked connections has come.
 struct Look {
     /// `usize::MAX` at the end.
     next: usize,
@@ -173,9 +174,9 @@ struct Look {
 
 impl<S: Socket> Shelves<S> {
     /// Looks at the next parked connections, and takes those off that are at their end. Their places stay counted.
-    fn look_at_some(&self, address: SocketAddr, look: &mut Look, now: Time) -> Vec<(Parked<S>, CloseReason)> {
+    fn look_at_some(&self, site: &Site, look: &mut Look, now: Time) -> Vec<(Parked<S>, CloseReason)> {
         let mut state = self.lock();
-        let Some(shelf) = state.shelves.get_mut(&address) else {
+        let Some(shelf) = state.shelves.get_mut(site) else {
             look.next = usize::MAX;
             return Vec::new();
         };

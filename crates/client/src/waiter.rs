@@ -1,30 +1,36 @@
 //! A request that waits, as the queues know it, and the turn that it is given.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sheave_lifecycle::keep_alive::Reuse;
+use sheave_net::endpoint::{Announced, Site};
 use sheave_net::socket::Socket;
 use tokio::sync::oneshot;
 
 use crate::parked::Parked;
 use crate::total::Total;
 
-/// A request that waits, as the queues know it. It may stand in the queues of several addresses.
+/// A request that waits, as the queues know it. It may stand in the queues of several sites.
 pub(crate) struct Waiter<S: Socket> {
     /// Its number: the smaller, the longer it has waited.
     pub(crate) number: u64,
     pub(crate) reuse: Reuse,
+    /// On behalf of whom it asks, where origins are told.
+    pub(crate) client: Option<Arc<Announced>>,
     tell: Mutex<Option<oneshot::Sender<Grant<S>>>>,
     is_counted: AtomicBool,
 }
 
 impl<S: Socket> Waiter<S> {
     /// One with such a number, and where its turn is heard.
-    pub(crate) fn new(number: u64, reuse: Reuse) -> (Arc<Self>, oneshot::Receiver<Grant<S>>) {
+    pub(crate) fn new(
+        number: u64,
+        reuse: Reuse,
+        client: Option<Arc<Announced>>,
+    ) -> (Arc<Self>, oneshot::Receiver<Grant<S>>) {
         let (tell, heard) = oneshot::channel();
-        let waiter = Self { number, reuse, tell: Mutex::new(Some(tell)), is_counted: AtomicBool::new(false) };
+        let waiter = Self { number, reuse, client, tell: Mutex::new(Some(tell)), is_counted: AtomicBool::new(false) };
         (Arc::new(waiter), heard)
     }
 
@@ -61,6 +67,6 @@ impl<S: Socket> Waiter<S> {
 /// A turn: a place that has been counted, and perhaps a connection on it. Whoever has one and does not use it passes it on.
 #[must_use = "its place stays counted until it is used or passed on"]
 pub(crate) struct Grant<S: Socket> {
-    pub(crate) address: SocketAddr,
+    pub(crate) site: Site,
     pub(crate) parked: Option<Parked<S>>,
 }

@@ -24,6 +24,7 @@ use sheave_lifecycle::keep_alive::Reuse;
 use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::retry::Progress;
 use sheave_net::clock::Clock;
+use sheave_net::endpoint::Endpoint;
 use sheave_net::tcp_connect::TcpConnector;
 use sheave_proto::error::{Misuse, ProtocolError};
 use sheave_proto::framing::BodyLength;
@@ -46,7 +47,7 @@ impl Rig {
     }
 
     async fn call(&self, address: SocketAddr) -> Call<TcpStream> {
-        self.pool.acquire(&[address], Reuse::Usual).await.unwrap()
+        self.pool.acquire(&[address.into()], Reuse::Usual).await.unwrap()
     }
 
     /// Why the last connection ended; it must have.
@@ -126,7 +127,7 @@ fn a_call_that_ends_well_parks_its_connection() {
                 (call.is_reused(), call.progress(), call.address()),
                 (turn > 0, Progress::Connected, origin.address)
             );
-            assert_eq!((rig.pool.busy(origin.address), rig.pool.stats().idle), (1, 0));
+            assert_eq!((rig.pool.busy(&origin.address.into()), rig.pool.stats().idle), (1, 0));
             send_head(&mut call, &rig, BodyLength::Known(5));
             assert_eq!((call.progress(), call.has_unsent(), call.has_sent_head()), (Progress::Connected, true, false));
             assert!(call.is_sending());
@@ -135,7 +136,7 @@ fn a_call_that_ends_well_parks_its_connection() {
             assert_eq!(receive_all(&mut call, &rig).await, Ok(200));
             assert_eq!((call.progress(), call.has_whole_response()), (Progress::Answered, true));
             drop(call);
-            assert_eq!((rig.pool.busy(origin.address), rig.pool.stats().idle), (0, 1));
+            assert_eq!((rig.pool.busy(&origin.address.into()), rig.pool.stats().idle), (0, 1));
         }
         assert_eq!((origin.accepted(), origin.requests().len()), (1, 3));
         rig.finish();
@@ -412,20 +413,20 @@ fn places_are_given_back_however_often_an_address_is_named() {
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let rig = Rig::new(ClientConfig { max_connections: 3, ..ClientConfig::default() });
         for _ in 0..5 {
-            let named = [origin.address, origin.address, nobody, origin.address];
+            let named = [origin.address, origin.address, nobody, origin.address].map(Endpoint::from);
             let call = rig.pool.connect(&named, Reuse::Never).await.unwrap();
-            assert_eq!(rig.pool.busy(origin.address), 1);
+            assert_eq!(rig.pool.busy(&origin.address.into()), 1);
             call.abandon(CloseReason::Cancelled);
-            assert_eq!((rig.pool.busy(origin.address), rig.pool.busy(nobody)), (0, 0));
+            assert_eq!((rig.pool.busy(&origin.address.into()), rig.pool.busy(&nobody.into())), (0, 0));
         }
         // Dropped while it connects.
-        let address = [origin.address];
+        let address = [origin.address.into()];
         let mut connecting = Box::pin(rig.pool.connect(&address, Reuse::Never));
         assert!(poll_fn(|cx| Poll::Ready(connecting.as_mut().poll(cx).is_pending())).await);
-        assert_eq!(rig.pool.busy(origin.address), 1);
+        assert_eq!(rig.pool.busy(&origin.address.into()), 1);
         drop(connecting);
-        assert_eq!(rig.pool.busy(origin.address), 0);
-        let error = rig.pool.connect(&[nobody], Reuse::Usual).await.err();
+        assert_eq!(rig.pool.busy(&origin.address.into()), 0);
+        let error = rig.pool.connect(&[nobody.into()], Reuse::Usual).await.err();
         assert!(matches!(error, Some(PoolError::Dial(_))));
         assert_eq!(rig.pool.stats().busy, 0);
         rig.finish();

@@ -1,7 +1,6 @@
 //! Connects to an origin by whichever of its addresses answers first, without waiting for those that do not.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -11,18 +10,22 @@ use tokio::time::sleep;
 
 use crate::dial_error::{AttemptEnd, DialError, FailedAttempt};
 use crate::dial_order::interleaved;
+use crate::endpoint::Endpoint;
 use crate::socket::Socket;
 
 /// Makes connections.
 pub trait Connect: Send + Sync {
     /// What is made.
-    type Socket: Socket;
+    type Socket: Socket + 'static;
 
-    /// A connection to `address`. Dropped, the attempt ends and leaves nothing behind.
+    /// A connection to `endpoint`. Dropped, the attempt ends and leaves nothing behind.
+    ///
+    /// What lies between TCP and HTTP is not begun here, so that slow handshakes do not lose the race against addresses
+    /// that accept and say nothing: [`Socket::poll_handshake`] of the result does it.
     ///
     /// # Errors
-    /// What the kernel said.
-    fn connect(&self, address: SocketAddr) -> impl Future<Output = Result<Self::Socket, IoFault>> + Send;
+    /// What the kernel said; `EPROTONOSUPPORT` for an endpoint that asks for what these sockets cannot do.
+    fn connect(&self, endpoint: &Endpoint) -> impl Future<Output = Result<Self::Socket, IoFault>> + Send;
 }
 
 /// How an origin is connected to.
@@ -47,13 +50,13 @@ impl Default for DialPlan {
 pub struct Dialed<S> {
     /// The connection.
     pub socket: S,
-    /// The address that answered.
-    pub address: SocketAddr,
+    /// The endpoint that answered.
+    pub endpoint: Endpoint,
     /// Addresses that had failed until then.
     pub failed: Vec<FailedAttempt>,
 }
 
-/// Connects to the first of `addresses` that answers.
+/// Connects to the first of `endpoints` that answers.
 ///
 /// Tries them one after the other, families taking turns: the next when [`DialPlan::attempt_delay`] is over, or as soon
 /// as one has failed. Earlier attempts go on meanwhile; the first connection wins, and the others are dropped without a
@@ -66,10 +69,10 @@ pub struct Dialed<S> {
 /// Dropped, all attempts end; nothing is left.
 pub async fn dial<C: Connect>(
     connector: &C,
-    addresses: &[SocketAddr],
+    endpoints: &[Endpoint],
     plan: &DialPlan,
 ) -> Result<Dialed<C::Socket>, DialError> {
-    let mut waiting = interleaved(addresses).into_iter();
+    let mut waiting = interleaved(endpoints).into_iter();
     let mut running = Vec::new();
     let mut failed = Vec::new();
     let mut timeout = pin!(sleep(plan.connect_timeout));
@@ -77,31 +80,34 @@ pub async fn dial<C: Connect>(
     let mut is_turn = true;
     poll_fn(|cx| {
         loop {
-            if is_turn && let Some(address) = waiting.next() {
-                running.push((address, Box::pin(connector.connect(address))));
+            if is_turn && let Some(endpoint) = waiting.next() {
+                running.push((endpoint, Box::pin(connector.connect(endpoint))));
                 turn.set(sleep(plan.attempt_delay));
             }
             is_turn = false;
             let mut index = 0;
-            while let Some((address, attempt)) = running.get_mut(index) {
-                let address = *address;
+            while let Some((endpoint, attempt)) = running.get_mut(index) {
+                let endpoint: &Endpoint = endpoint;
                 match attempt.as_mut().poll(cx) {
                     Poll::Pending => index += 1,
                     Poll::Ready(Ok(socket)) => {
-                        return Poll::Ready(Ok(Dialed { socket, address, failed: std::mem::take(&mut failed) }));
+                        let (endpoint, failed) = (endpoint.clone(), std::mem::take(&mut failed));
+                        return Poll::Ready(Ok(Dialed { socket, endpoint, failed }));
                     }
                     Poll::Ready(Err(fault)) => {
+                        failed.push(FailedAttempt { address: endpoint.address(), end: AttemptEnd::Failed(fault) });
                         drop(running.remove(index));
-                        failed.push(FailedAttempt { address, end: AttemptEnd::Failed(fault) });
                         is_turn = true;
                     }
                 }
             }
             let is_over = running.is_empty() && waiting.len() == 0;
             if is_over || timeout.as_mut().poll(cx).is_ready() {
-                let mut cut_off = |address, end| failed.push(FailedAttempt { address, end });
-                running.drain(..).for_each(|(address, _)| cut_off(address, AttemptEnd::TimedOut));
-                waiting.by_ref().for_each(|address| cut_off(address, AttemptEnd::NotTried));
+                let mut cut_off = |endpoint: &Endpoint, end| {
+                    failed.push(FailedAttempt { address: endpoint.address(), end });
+                };
+                running.drain(..).for_each(|(endpoint, _)| cut_off(endpoint, AttemptEnd::TimedOut));
+                waiting.by_ref().for_each(|endpoint| cut_off(endpoint, AttemptEnd::NotTried));
                 let attempts = std::mem::take(&mut failed);
                 return Poll::Ready(Err(DialError { attempts, connect_timeout: plan.connect_timeout }));
             }
@@ -119,6 +125,7 @@ pub async fn dial<C: Connect>(
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::sync::{Arc, Mutex};
 
     use sheave_lifecycle::errno::{Errno, Op};
@@ -165,8 +172,8 @@ mod tests {
     impl Connect for Script {
         type Socket = UnixStream;
 
-        async fn connect(&self, address: SocketAddr) -> Result<UnixStream, IoFault> {
-            let index = match address {
+        async fn connect(&self, endpoint: &Endpoint) -> Result<UnixStream, IoFault> {
+            let index = match endpoint.address() {
                 SocketAddr::V4(address) => address.ip().octets()[3],
                 SocketAddr::V6(address) => address.ip().octets()[15],
             };
@@ -211,8 +218,9 @@ mod tests {
             });
             each.collect()
         };
-        let end = match dial(&script, &addresses, &plan).await {
-            Ok(dialed) => format!("{}{}", name(dialed.address), failures(&dialed.failed)),
+        let endpoints: Vec<Endpoint> = addresses.iter().copied().map(Endpoint::from).collect();
+        let end = match dial(&script, &endpoints, &plan).await {
+            Ok(dialed) => format!("{}{}", name(dialed.endpoint.address()), failures(&dialed.failed)),
             Err(error) => format!("none{}", failures(&error.attempts)),
         };
         let diary = script.diary.lock().unwrap().join(" ");
@@ -273,9 +281,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn dropped_it_leaves_nothing() {
         let script = Script { does: vec![Hang, Hang], began: Instant::now(), diary: Diary::default() };
-        let addresses = ["192.0.2.0:80".parse().unwrap(), "192.0.2.1:80".parse().unwrap()];
+        let endpoints = ["192.0.2.0:80", "192.0.2.1:80"].map(|text| text.parse::<SocketAddr>().unwrap().into());
         let plan = DialPlan::default();
-        let dialing = dial(&script, &addresses, &plan);
+        let dialing = dial(&script, &endpoints, &plan);
         let cut_off = tokio::time::timeout(Duration::from_millis(300), dialing).await;
         assert!(cut_off.is_err());
         assert_eq!(script.diary.lock().unwrap().join(" "), "+a@0 +b@250 -a@300 -b@300");

@@ -10,10 +10,12 @@ use socket2::{Domain, Socket as RawSocket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::dial::Connect;
+use crate::endpoint::Endpoint;
 use crate::tcp_options::TcpOptions;
 
-// Of asm-generic/errno.h: an option that the kernel does not know.
+// Of asm-generic/errno.h: an option that the kernel does not know, and a protocol.
 const ENOPROTOOPT: Errno = Errno(92);
+const EPROTONOSUPPORT: Errno = Errno(93);
 
 /// Makes TCP connections with the options and from the addresses that it is given.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -55,7 +57,12 @@ impl TcpConnector {
 impl Connect for TcpConnector {
     type Socket = TcpStream;
 
-    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, IoFault> {
+    async fn connect(&self, endpoint: &Endpoint) -> Result<TcpStream, IoFault> {
+        if !endpoint.manner().is_bare() {
+            // Never in the clear, or unannounced, what was to be otherwise.
+            return Err(IoFault { op: Op::Connect, errno: EPROTONOSUPPORT });
+        }
+        let address = endpoint.address();
         let socket = self.prepare(address)?;
         let stream = socket.connect(address).await.map_err(|error| IoFault::new(Op::Connect, &error))?;
         if is_connected_to_itself(&stream, address) {
@@ -82,6 +89,7 @@ mod tests {
 
     use super::*;
     use crate::dial::{DialPlan, dial};
+    use crate::endpoint::{Manner, ProxyHeader};
 
     /// An address of the loopback network at which nobody listens, for as long as the result lives.
     fn nobody() -> (RawSocket, SocketAddr) {
@@ -96,7 +104,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let tcp = TcpOptions { user_timeout: Some(Duration::from_secs(9)), ..TcpOptions::default() };
         let connector = TcpConnector { tcp, ..TcpConnector::default() };
-        let mut client = connector.connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut client = connector.connect(&listener.local_addr().unwrap().into()).await.unwrap();
         let (mut server, _) = listener.accept().await.unwrap();
         assert!(client.nodelay().unwrap());
         assert!(SockRef::from(&client).keepalive().unwrap());
@@ -115,23 +123,32 @@ mod tests {
         let bound = prepared.local_addr().unwrap();
         assert_eq!((bound.ip(), bound.port()), (local.into(), 0), "no port is taken yet");
         drop(prepared);
-        let _client = connector.connect(address).await.unwrap();
+        let _client = connector.connect(&address.into()).await.unwrap();
         let (_, peer) = listener.accept().await.unwrap();
         assert_eq!(peer.ip(), local);
         let elsewhere = TcpConnector { local_v4: Some(Ipv4Addr::new(192, 0, 2, 1)), ..TcpConnector::default() };
-        let fault = elsewhere.connect(address).await.err();
+        let fault = elsewhere.connect(&address.into()).await.err();
         assert_eq!(fault, Some(IoFault { op: Op::Connect, errno: Errno::EADDRNOTAVAIL }));
     }
 
     #[tokio::test]
     async fn a_refusal_is_passed_on_and_the_next_address_tried() {
         let (_holder, nobody) = nobody();
-        let fault = TcpConnector::default().connect(nobody).await.err();
+        let fault = TcpConnector::default().connect(&nobody.into()).await.err();
         assert_eq!(fault, Some(IoFault { op: Op::Connect, errno: Errno::ECONNREFUSED }));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let somebody = listener.local_addr().unwrap();
-        let dialed = dial(&TcpConnector::default(), &[nobody, somebody], &DialPlan::default()).await.unwrap();
-        assert_eq!((dialed.address, dialed.failed.len()), (somebody, 1));
+        let endpoints = [nobody.into(), somebody.into()];
+        let dialed = dial(&TcpConnector::default(), &endpoints, &DialPlan::default()).await.unwrap();
+        assert_eq!((dialed.endpoint.address(), dialed.failed.len()), (somebody, 1));
+    }
+
+    #[tokio::test]
+    async fn what_tcp_alone_cannot_do_is_not_left_out() {
+        let manner = Manner { announces: Some(ProxyHeader::V1), ..Manner::default() };
+        let (_holder, nobody) = nobody();
+        let fault = TcpConnector::default().connect(&Endpoint::new(nobody, manner)).await.err();
+        assert_eq!(fault, Some(IoFault { op: Op::Connect, errno: EPROTONOSUPPORT }));
     }
 
     #[tokio::test]

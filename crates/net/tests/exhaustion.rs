@@ -47,7 +47,7 @@ async fn without_descriptors_clients_wait_in_the_backlog_and_dialing_blames_this
     }
     assert_eq!(acceptor.accept_now().err(), Some(exhausted), "and does not mean that the backlog is empty");
 
-    let error = dial(&TcpConnector::default(), &[address], &DialPlan::default()).await.err().unwrap();
+    let error = dial(&TcpConnector::default(), &[address.into()], &DialPlan::default()).await.err().unwrap();
     assert!(error.is_local_exhaustion());
     assert_eq!(error.reason(), CloseReason::Local(IoFault { op: Op::Connect, errno: Errno::EMFILE }));
 

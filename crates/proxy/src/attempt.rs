@@ -1,20 +1,22 @@
 //! Attempts at one exchange: on which origin and connection, and whether there is another.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Method;
 use sheave_client::call::Call;
 use sheave_client::error::{CallError, PoolError};
+use sheave_client::origin::Origin;
 use sheave_client::pool::Pool;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::keep_alive::Reuse;
 use sheave_lifecycle::observe::UpstreamPart;
 use sheave_lifecycle::retry::{Attempt, GiveUp, Progress, Verdict, judge};
 use sheave_net::dial::Connect;
+use sheave_net::endpoint::{Announced, Endpoint};
 use sheave_net::socket::Socket;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::known::Known;
@@ -144,8 +146,8 @@ impl<C: Connect> Proxy<C> {
         is_fresh: bool,
         replay: &mut Replay,
     ) -> Tried {
-        let addresses = turn.member.origin.addresses();
-        let mut call = match self.acquire(exchange, &addresses, turn, is_fresh).await {
+        let endpoints = endpoints(&turn.member.origin, exchange);
+        let mut call = match self.acquire(exchange, &endpoints, turn, is_fresh).await {
             Ok(call) => call,
             Err(end) => return end,
         };
@@ -204,28 +206,27 @@ impl<C: Connect> Proxy<C> {
     async fn acquire<D: Socket>(
         &self,
         exchange: &mut Exchange<'_, D>,
-        addresses: &[SocketAddr],
+        endpoints: &[Endpoint],
         turn: &Turn<'_>,
         is_fresh: bool,
     ) -> Result<Call<C::Socket>, Tried> {
         let now = exchange.clock().now();
-        if addresses.is_empty() {
+        if endpoints.is_empty() {
             turn.refused(now);
             return Err(Tried::Failed(Failure::Unresolved));
         }
-        let first = turn.rotation % addresses.len();
+        let first = turn.rotation % endpoints.len();
         // RFC 9110 §9.2.2: what is neither safe nor idempotent cannot be sent again, and is not put at risk.
         let reuse = match is_fresh {
             true => Reuse::Never,
             false if is_idempotent(exchange.request().method()) || self.has_trusted_key(exchange) => Reuse::Usual,
             false => Reuse::Careful,
         };
-        let mut by_turn = addresses[first..].iter().chain(&addresses[..first]);
-        if let Some(call) = by_turn.find_map(|address| self.pool.checkout(*address, now, reuse)) {
+        let by_turn = || endpoints[first..].iter().chain(&endpoints[..first]);
+        if let Some(call) = by_turn().find_map(|endpoint| self.pool.checkout(endpoint, now, reuse)) {
             return Ok(call);
         }
-        let mut in_turn: SmallVec<[SocketAddr; 8]> = SmallVec::from_slice(&addresses[first..]);
-        in_turn.extend_from_slice(&addresses[..first]);
+        let in_turn: SmallVec<[Endpoint; 4]> = by_turn().cloned().collect();
         match beside(exchange, Pool::connect(&self.pool, &in_turn, reuse)).await? {
             Ok(call) => Ok(call),
             Err(error) => {
@@ -266,6 +267,16 @@ impl<C: Connect> Proxy<C> {
         let whole = self.config.retry.backoff.saturating_mul(1 << made.saturating_sub(2).min(6));
         whole.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
+}
+
+/// Where an origin is, on behalf of the client where it is to be told.
+fn endpoints<D: Socket>(origin: &Origin, exchange: &Exchange<'_, D>) -> Arc<[Endpoint]> {
+    let endpoints = origin.endpoints();
+    if origin.manner().announces.is_none() {
+        return endpoints;
+    }
+    let client = Arc::new(Announced { source: exchange.peer(), destination: exchange.local() });
+    endpoints.iter().map(|endpoint| endpoint.clone().on_behalf_of(client.clone())).collect()
 }
 
 /// Sends what was kept of a request's body again.

@@ -75,7 +75,7 @@ impl<C: Connect> Proxy<C> {
             return Err(BuildError::Pseudonym);
         }
         let pool = Pool::new(connector, client, clock, observer);
-        origins.iter().for_each(|origin| pool.follow(origin.resolved().clone()));
+        origins.iter().for_each(|origin| pool.follow(origin));
         Ok(Self {
             balancer: Balancer::new(origins, config.balance),
             pool: Arc::new(pool),

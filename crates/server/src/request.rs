@@ -143,7 +143,7 @@ mod tests {
     fn an_idle_connection_owns_no_buffer() {
         let record = run(&Plan::calm("idle"), |net| async move {
             let mut listener = net.listen(FRONT);
-            let client = net.client().connect(FRONT).await.expect("somebody listens");
+            let client = net.client().connect(&FRONT.into()).await.expect("somebody listens");
             let clock = Clock::start();
             let context = LegContext {
                 clock,

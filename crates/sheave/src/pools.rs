@@ -28,7 +28,8 @@ impl Pools {
         let pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = BTreeMap::new();
         for state in pools.iter().flat_map(|ask| ask()) {
-            match all.entry(state.address) {
+            // By address first, so that they are sorted by number and not by letter.
+            match all.entry((state.site.address(), state.site.to_string())) {
                 std::collections::btree_map::Entry::Vacant(entry) => {
                     entry.insert(state);
                 }

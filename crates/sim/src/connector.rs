@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use sheave_net::dial::Connect;
+use sheave_net::endpoint::Endpoint;
 
 use crate::net::SimNet;
 use crate::socket::SimSocket;
@@ -77,11 +78,11 @@ impl Connect for SimConnector {
 
     /// Established or refused after one turn of the runtime. A listener that refuses new connections does not answer:
     /// the kernel asks again, and is refused once the listener is closed.
-    async fn connect(&self, address: SocketAddr) -> Result<SimSocket, IoFault> {
+    async fn connect(&self, endpoint: &Endpoint) -> Result<SimSocket, IoFault> {
         let mut wait = FIRST_RETRANSMISSION;
         loop {
             tokio::task::yield_now().await;
-            match self.try_connect(address) {
+            match self.try_connect(endpoint.address()) {
                 Answer::Established(socket) => return Ok(socket),
                 Answer::Refused => return Err(IoFault { op: Op::Connect, errno: Errno::ECONNREFUSED }),
                 Answer::Ignored => tokio::time::sleep(wait).await,

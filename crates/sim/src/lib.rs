@@ -24,7 +24,7 @@
 //! let record = run(&plan, |net| async move {
 //!     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
 //!     let mut listener = net.listen(address);
-//!     let client = net.client().connect(address).await.unwrap();
+//!     let client = net.client().connect(&address.into()).await.unwrap();
 //!     let mut server = listener.accept().await;
 //!     server.write_all(b"hello").await.unwrap();
 //!     let error = server.read_u8().await.unwrap_err();

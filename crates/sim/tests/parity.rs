@@ -470,7 +470,7 @@ impl World for Simulated {
     }
 
     fn connects(&mut self, who: &str) -> Result<(), Errno> {
-        let end = at_once(self.net.client().connect(ADDRESS)).map_err(|fault| fault.errno)?;
+        let end = at_once(self.net.client().connect(&ADDRESS.into())).map_err(|fault| fault.errno)?;
         self.ends.insert(format!("{who}-opener"), end);
         Ok(())
     }
@@ -598,7 +598,7 @@ fn the_simulated_reactor_tells_late() {
     let told = &told;
     let record = run(&Plan::calm("readiness"), |net| async move {
         let mut listener = net.listen(ADDRESS);
-        let mut peer = Some(net.client().connect(ADDRESS).await.unwrap());
+        let mut peer = Some(net.client().connect(&ADDRESS.into()).await.unwrap());
         let ours = listener.accept().await;
         let seen = cached_readiness(ours, |does| match does {
             "write" => assert_eq!(peer.as_ref().unwrap().write_now(&[IoSlice::new(b"1")]), Ok(1)),
@@ -622,9 +622,10 @@ async fn a_listener_ends<L: Listener, C: Connect>(mut listener: L, connector: C)
         Ok(_) => "connected".to_owned(),
         Err(fault) => fault.errno.to_string(),
     };
-    let early = connector.connect(address).await;
+    let endpoint = address.into();
+    let early = connector.connect(&endpoint).await;
     listener.refuse_new().unwrap();
-    let mut late = pin!(connector.connect(address));
+    let mut late = pin!(connector.connect(&endpoint));
     let is_waiting = poll_fn(|cx| Poll::Ready(late.as_mut().poll(cx).is_pending())).await;
     // The kernel may be behind with the first handshake.
     let accepted = poll_fn(|cx| listener.poll_accept(cx)).await;

@@ -22,7 +22,7 @@ async fn while_it_backs_off_the_last_failure_is_the_answer() {
     let rig = Rig::on(&net, ClientConfig::default());
     for _ in 0..100_000 {
         let error =
-            ClientError::from(rig.pool.acquire(&[origin()], Reuse::Usual).await.err().expect("nobody is there"));
+            ClientError::from(rig.pool.acquire(&[origin().into()], Reuse::Usual).await.err().expect("nobody is there"));
         assert_eq!((error.label(), error.request_was_sent()), ("upstream-connect-refused", Sent::No));
         pass(1).await;
     }
@@ -35,7 +35,7 @@ async fn while_it_backs_off_the_last_failure_is_the_answer() {
     assert!(state.backs_off_for <= Duration::from_secs(1) && state.failure.is_some());
     net.set(origin(), Origin::default());
     pass(1_000).await;
-    assert!(rig.pool.acquire(&[origin()], Reuse::Usual).await.is_ok(), "it is found again");
+    assert!(rig.pool.acquire(&[origin().into()], Reuse::Usual).await.is_ok(), "it is found again");
     assert_eq!(rig.state(origin()).map(|state| (state.connect_failures, state.failure)), Some((0, None)));
     rig.finish().await;
 }
@@ -45,12 +45,12 @@ async fn one_tries_while_the_others_are_told() {
     let net = Net::default();
     net.set(origin(), down());
     let rig = Rig::on(&net, ClientConfig::default());
-    assert!(rig.pool.acquire(&[origin()], Reuse::Usual).await.is_err());
+    assert!(rig.pool.acquire(&[origin().into()], Reuse::Usual).await.is_err());
     net.set(origin(), Origin { handshake: Duration::from_secs(1), ..Origin::default() });
     pass(1_000).await;
     let trial = rig.ask(Reuse::Usual);
     yield_now().await;
-    assert!(matches!(rig.pool.acquire(&[origin()], Reuse::Usual).await, Err(PoolError::Dial(_))));
+    assert!(matches!(rig.pool.acquire(&[origin().into()], Reuse::Usual).await, Err(PoolError::Dial(_))));
     trial.abort();
     let _ = trial.await;
     let trial = rig.ask(Reuse::Usual);
@@ -79,7 +79,8 @@ async fn another_address_is_tried_instead() {
     net.set(origin(), down());
     let rig = Rig::on(&net, ClientConfig::default());
     for _ in 0..10 {
-        let call = rig.pool.connect(&[origin(), other()], Reuse::Never).await.expect("the other one answers");
+        let call =
+            rig.pool.connect(&[origin().into(), other().into()], Reuse::Never).await.expect("the other one answers");
         assert_eq!(call.address(), other());
     }
     assert_eq!(net.attempts(), 11, "the one that is down was tried once");

@@ -70,7 +70,7 @@ async fn each_way_of_closing_is_seen_named_and_learned_from() {
     {
         let address = origin(Duration::from_millis(200), ends).await;
         let rig = Rig::new(TcpConnector::default(), ClientConfig::default());
-        let call = rig.pool.acquire(&[address], Reuse::Usual).await.expect("connects");
+        let call = rig.pool.acquire(&[address.into()], Reuse::Usual).await.expect("connects");
         assert_eq!(exchange(call, rig.clock).await, 200);
         until(|| rig.pool.stats().idle == 0).await;
         assert_eq!(rig.witness.ends(), [(label, 1)].into(), "{ends:?}");
@@ -99,7 +99,7 @@ async fn a_close_that_is_in_the_kernel_is_never_handed_out() {
     });
     let rig = Rig::new(TcpConnector::default(), ClientConfig::default());
     for _ in 0..ROUNDS {
-        let call = rig.pool.acquire(&[address], Reuse::Usual).await.expect("connects");
+        let call = rig.pool.acquire(&[address.into()], Reuse::Usual).await.expect("connects");
         assert!(!call.is_reused());
         assert_eq!(exchange(call, rig.clock).await, 200);
         close.notify_one();
@@ -118,12 +118,12 @@ async fn an_origin_that_comes_back_is_found() {
     let address = holder.local_addr().unwrap().as_socket().unwrap();
     let rig = Rig::new(TcpConnector::default(), ClientConfig::default());
     for _ in 0..3 {
-        assert!(rig.pool.acquire(&[address], Reuse::Usual).await.is_err());
+        assert!(rig.pool.acquire(&[address.into()], Reuse::Usual).await.is_err());
     }
     holder.listen(16).unwrap();
     holder.set_nonblocking(true).unwrap();
     let _listener = TcpListener::from_std(holder.into()).unwrap();
-    while rig.pool.acquire(&[address], Reuse::Usual).await.is_err() {
+    while rig.pool.acquire(&[address.into()], Reuse::Usual).await.is_err() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(*rig.witness.failed.lock().unwrap() >= 1);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use sheave_net::dial::Connect;
+use sheave_net::endpoint::Endpoint;
 use sheave_net::socket::{Liveness, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
@@ -71,7 +72,8 @@ impl Net {
 impl Connect for Net {
     type Socket = Wire;
 
-    async fn connect(&self, address: SocketAddr) -> Result<Wire, IoFault> {
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Wire, IoFault> {
+        let address = endpoint.address();
         self.0.attempts.fetch_add(1, Ordering::Relaxed);
         let origin = self.origin(address);
         if !origin.handshake.is_zero() {

@@ -6,6 +6,7 @@ use sheave_client::config::ClientConfig;
 use sheave_client::error::PoolError;
 use sheave_client::total::Total;
 use sheave_lifecycle::keep_alive::Reuse;
+use sheave_net::endpoint::Endpoint;
 use tokio::task::yield_now;
 
 use crate::net::{Net, Origin};
@@ -46,7 +47,7 @@ async fn the_queue_has_an_end_and_a_deadline() {
     let first = rig.ask(Reuse::Usual);
     yield_now().await;
     let began = rig.now();
-    assert_eq!(rig.pool.acquire(&[origin()], Reuse::Usual).await.err(), Some(PoolError::QueueFull));
+    assert_eq!(rig.pool.acquire(&[origin().into()], Reuse::Usual).await.err(), Some(PoolError::QueueFull));
     assert_eq!(first.await.unwrap().err(), Some(PoolError::QueueTimedOut));
     assert!(rig.now().since(began) >= Duration::from_secs(3));
     drop(held);
@@ -106,8 +107,8 @@ async fn a_connection_that_died_in_hand_is_another_chance_to_open_one() {
 async fn who_can_go_to_two_addresses_goes_where_there_is_room_first() {
     let net = Net::default();
     let rig = Rig::on(&net, at_most(1));
-    let both = [origin(), other()];
-    let (one, two) = (rig.fresh().await, rig.pool.connect(&[other()], Reuse::Never).await.expect("connects"));
+    let both = [origin().into(), other().into()];
+    let (one, two) = (rig.fresh().await, rig.pool.connect(&[other().into()], Reuse::Never).await.expect("connects"));
     let pool = rig.pool.clone();
     let asked = tokio::spawn(async move { pool.acquire(&both, Reuse::Usual).await });
     yield_now().await;
@@ -169,12 +170,13 @@ async fn a_thousand_storms_leave_nothing_behind() {
         let mut asked = Vec::new();
         for _ in 0..30 {
             let pool = rigs[random.usize(0..2)].pool.clone();
-            let addresses = [vec![origin()], vec![other()], vec![origin(), other()]][random.usize(0..3)].clone();
+            let (one, other) = (Endpoint::from(origin()), Endpoint::from(other()));
+            let endpoints = [vec![one.clone()], vec![other.clone()], vec![one, other]][random.usize(0..3)].clone();
             let reuse = [Reuse::Usual, Reuse::Usual, Reuse::Careful, Reuse::Never][random.usize(0..4)];
             let (holds, patience) = (random.u64(0..20), random.u64(0..60));
             asked.push(tokio::spawn(async move {
                 let ask = async {
-                    let call = pool.acquire(&addresses, reuse).await;
+                    let call = pool.acquire(&endpoints, reuse).await;
                     pass(holds).await;
                     drop(call);
                 };
@@ -193,9 +195,9 @@ async fn a_thousand_storms_leave_nothing_behind() {
         // Whoever comes now is served: no place was lost.
         let [one, two] = rigs;
         two.pool.clear();
-        one.pool.acquire(&[origin()], Reuse::Never).await.expect("there is a place");
+        one.pool.acquire(&[origin().into()], Reuse::Never).await.expect("there is a place");
         one.pool.clear();
-        two.pool.acquire(&[origin()], Reuse::Never).await.expect("there is a place");
+        two.pool.acquire(&[origin().into()], Reuse::Never).await.expect("there is a place");
         one.finish().await;
         two.finish().await;
         assert_eq!((net.live().0, total.used()), (0, 0), "seed {seed}");

@@ -100,12 +100,12 @@ where
     }
 
     pub fn checkout(&self, reuse: Reuse) -> Option<Call<C::Socket>> {
-        self.pool.checkout(origin(), self.now(), reuse)
+        self.pool.checkout(&origin().into(), self.now(), reuse)
     }
 
     /// A fresh connection.
     pub async fn fresh(&self) -> Call<C::Socket> {
-        self.pool.connect(&[origin()], Reuse::Never).await.expect("connects")
+        self.pool.connect(&[origin().into()], Reuse::Never).await.expect("connects")
     }
 
     /// So many connections, parked.
@@ -118,13 +118,13 @@ where
 
     /// What the pool has of an address, if it knows it.
     pub fn state(&self, address: SocketAddr) -> Option<AddressState> {
-        self.pool.addresses().into_iter().find(|state| state.address == address)
+        self.pool.addresses().into_iter().find(|state| state.site.address() == address)
     }
 
     /// A request for a connection that is on its way.
     pub fn ask(&self, reuse: Reuse) -> JoinHandle<Result<Call<C::Socket>, PoolError>> {
         let pool = self.pool.clone();
-        tokio::spawn(async move { pool.acquire(&[origin()], reuse).await })
+        tokio::spawn(async move { pool.acquire(&[origin().into()], reuse).await })
     }
 
     /// Ends all, and holds the laws against what happened.

@@ -99,11 +99,11 @@ async fn connections_to_addresses_that_are_gone_go_too() {
     let rig = Rig::on(&net, ClientConfig::default());
     let names = Names::default();
     let resolved = names.follow(&[origin(), other()]);
-    rig.pool.follow(resolved.clone());
+    rig.pool.follow(&sheave_client::origin::Origin::new(resolved.clone(), ""));
     resolved.first().await.unwrap();
     rig.park(2).await;
     let busy = rig.fresh().await;
-    drop(rig.pool.connect(&[other()], Reuse::Never).await.expect("connects"));
+    drop(rig.pool.connect(&[other().into()], Reuse::Never).await.expect("connects"));
     names.set(&[other()]);
     resolved.refresh_soon();
     pass(1_200).await;
@@ -122,7 +122,7 @@ async fn so_many_are_kept_ready() {
     let net = Net::default();
     net.set(origin(), Origin { keep_alive: Duration::from_secs(5), ..Origin::default() });
     let rig = Rig::on(&net, ClientConfig { prewarm: 3, ..ClientConfig::default() });
-    rig.pool.follow(Resolved::fixed(origin()));
+    rig.pool.follow(&sheave_client::origin::Origin::at(origin()));
     pass(200).await;
     assert_eq!((net.attempts(), rig.pool.stats().idle), (3, 3));
     let call = rig.checkout(Reuse::Usual).expect("is ready");
@@ -142,7 +142,7 @@ async fn so_many_are_kept_ready() {
 async fn what_is_kept_ready_stays_within_the_caps_and_backs_off() {
     let net = Net::default();
     let rig = Rig::on(&net, ClientConfig { prewarm: 10, max_connections: 4, max_idle: 2, ..ClientConfig::default() });
-    rig.pool.follow(Resolved::fixed(origin()));
+    rig.pool.follow(&sheave_client::origin::Origin::at(origin()));
     pass(1_000).await;
     assert!(net.attempts() <= 4 && rig.pool.stats().idle == 2, "{} {:?}", net.attempts(), rig.pool.stats());
     rig.finish().await;
@@ -150,7 +150,7 @@ async fn what_is_kept_ready_stays_within_the_caps_and_backs_off() {
     let net = Net::default();
     net.set(origin(), Origin { listens: false, ..Origin::default() });
     let rig = Rig::on(&net, ClientConfig { prewarm: 2, ..ClientConfig::default() });
-    rig.pool.follow(Resolved::fixed(origin()));
+    rig.pool.follow(&sheave_client::origin::Origin::at(origin()));
     pass(10_000).await;
     assert!(net.attempts() < 40, "{}", net.attempts());
     net.set(origin(), Origin::default());

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use sheave_client::error::PoolError;
 use sheave_client::stats::AddressState;
 
 use crate::json::Object;
@@ -19,7 +18,7 @@ pub(crate) fn page(addresses: &[AddressState]) -> Vec<u8> {
         list.extend_from_slice(if index > 0 { b",\n" } else { b"\n" });
         let mut object = Object::begin(list);
         object
-            .shown("address", state.address)
+            .shown("address", &state.site)
             .number("parked", state.parked as u64)
             .number("busy", state.busy as u64)
             .number("waiting", state.waiting as u64)
@@ -30,7 +29,7 @@ pub(crate) fn page(addresses: &[AddressState]) -> Vec<u8> {
             .number("connect_failures", state.connect_failures.into())
             .number("backs_off_for_ms", millis(state.backs_off_for));
         if let Some(failure) = &state.failure {
-            object.text("failure", PoolError::Dial(failure.clone()).label());
+            object.text("failure", failure.label());
         }
         object.truth("is_gone", state.is_gone);
         object.end();
@@ -62,7 +61,7 @@ pub(crate) fn metrics(page: &mut String, addresses: &[AddressState]) {
         let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge");
         for state in addresses {
             if let Some(value) = value(state) {
-                let _ = writeln!(page, "{name}{{address=\"{}\"}} {value}", state.address);
+                let _ = writeln!(page, "{name}{{address=\"{}\"}} {value}", state.site);
             }
         }
     };
@@ -92,6 +91,9 @@ pub(crate) fn metrics(page: &mut String, addresses: &[AddressState]) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use sheave_client::error::PoolError;
     use sheave_lifecycle::errno::{Errno, IoFault, Op};
     use sheave_lifecycle::keep_alive::Learned;
     use sheave_net::dial_error::{AttemptEnd, DialError, FailedAttempt};
@@ -103,7 +105,7 @@ mod tests {
         let five = Duration::from_secs(5);
         (0..37).for_each(|_| learned.closed_between(five, five));
         let busy = AddressState {
-            address: ([127, 0, 0, 1], 9000).into(),
+            site: SocketAddr::from(([127, 0, 0, 1], 9000)).into(),
             parked: 3,
             busy: 2,
             waiting: 1,
@@ -116,9 +118,9 @@ mod tests {
             is_gone: false,
         };
         let fault = IoFault { op: Op::Connect, errno: Errno::ECONNREFUSED };
-        let address = "[::1]:9001".parse().expect("an address");
+        let address: SocketAddr = "[::1]:9001".parse().expect("an address");
         let failed = AddressState {
-            address,
+            site: address.into(),
             parked: 0,
             busy: 0,
             waiting: 0,
@@ -126,10 +128,10 @@ mod tests {
             reused_below: Duration::from_millis(80),
             connect_failures: 4,
             backs_off_for: Duration::from_millis(70),
-            failure: Some(DialError {
+            failure: Some(PoolError::Dial(DialError {
                 attempts: vec![FailedAttempt { address, end: AttemptEnd::Failed(fault) }],
                 connect_timeout: five,
-            }),
+            })),
             ..busy.clone()
         };
         vec![busy, failed]

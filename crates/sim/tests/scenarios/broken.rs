@@ -111,7 +111,7 @@ async fn answer(net: &SimNet, request: &(Vec<u8>, String), flaw: Flaw) -> Option
 
 /// What an origin answers, and whether that is all of it.
 async fn ask(net: &SimNet, (request, method): &(Vec<u8>, String)) -> (Vec<u8>, bool) {
-    let Ok(socket) = net.connector().connect(ORIGIN).await else { return (Vec::new(), false) };
+    let Ok(socket) = net.connector().connect(&ORIGIN.into()).await else { return (Vec::new(), false) };
     let mut talk = Talk::new(socket);
     let methods = [method.clone()];
     let is_whole = |received: &[u8]| messages::responses(received, &methods, false).finals().any(Message::is_whole);

@@ -53,9 +53,9 @@ pub(crate) async fn play(
         if exchange.think > 0 {
             tokio::time::sleep(Duration::from_millis(exchange.think)).await;
         }
-        let call = match pool.checkout(ORIGIN, clock.now(), Reuse::Usual) {
+        let call = match pool.checkout(&ORIGIN.into(), clock.now(), Reuse::Usual) {
             Some(call) => call,
-            None => match pool.connect(&[ORIGIN], Reuse::Never).await {
+            None => match pool.connect(&[ORIGIN.into()], Reuse::Never).await {
                 Ok(call) => call,
                 Err(_) => continue,
             },

@@ -19,7 +19,7 @@ const CONTINUE_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Connects, plays its share of `scenario`, and closes.
 pub(crate) async fn play(net: SimNet, scenario: Arc<Scenario>, which: usize) {
-    let Ok(Ok(socket)) = timeout(PATIENCE, net.client().connect(FRONT)).await else { return };
+    let Ok(Ok(socket)) = timeout(PATIENCE, net.client().connect(&FRONT.into())).await else { return };
     let exchanges = scenario.share(which).map(|place| (place, scenario.exchanges[place])).collect();
     let mut client = Client { talk: Talk::new(socket), exchanges };
     if scenario.is_pipelined {

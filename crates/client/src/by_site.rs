@@ -1,18 +1,19 @@
-//! A map from addresses, with a hash that costs less than the lookup.
+//! A map from sites, with a hash that costs less than the lookup.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::net::SocketAddr;
 
-/// A map from addresses of origins. There are few, and they come from configuration and name servers, not from clients:
+use sheave_net::endpoint::Site;
+
+/// A map from where origins are. There are few, and they come from configuration and name servers, not from clients:
 /// nobody gains by making them collide.
-pub(crate) type ByAddress<V> = HashMap<SocketAddr, V, BuildHasherDefault<AddressHasher>>;
+pub(crate) type BySite<V> = HashMap<Site, V, BuildHasherDefault<SiteHasher>>;
 
 /// Multiplies by a constant without pattern and folds the product.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct AddressHasher(u64);
+pub(crate) struct SiteHasher(u64);
 
-impl Hasher for AddressHasher {
+impl Hasher for SiteHasher {
     fn write_u64(&mut self, part: u64) {
         // 2^64 divided by the golden ratio.
         let product = u128::from(self.0.rotate_left(23) ^ part) * 0x9e37_79b9_7f4a_7c15;
@@ -50,12 +51,13 @@ impl Hasher for AddressHasher {
 mod tests {
     use std::collections::HashSet;
     use std::hash::BuildHasher;
+    use std::net::SocketAddr;
 
     use super::*;
 
     #[test]
     fn neighbours_spread() {
-        let hash = |address: SocketAddr| BuildHasherDefault::<AddressHasher>::default().hash_one(address);
+        let hash = |address: SocketAddr| BuildHasherDefault::<SiteHasher>::default().hash_one(Site::from(address));
         let ports = (9000..9256).map(|port| ([127, 0, 0, 1], port).into());
         let hosts = (0..=255).map(|host| ([10, 0, 0, host], 80).into());
         let sixes = (0..256).map(|host| ([0xfd00, 0, 0, 0, 0, 0, 0, host], 80).into());
