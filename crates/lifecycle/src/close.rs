@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::deadline::Timer;
-use crate::errno::IoFault;
+use crate::errno::{Errno, IoFault};
 use crate::phase::{Phase, Side};
 
 /// What the operator should do about an end.
@@ -101,6 +101,9 @@ impl CloseReason {
             Self::PeerReset(fault)
         } else if fault.errno.is_unreachable() {
             Self::PeerUnreachable(fault)
+        } else if matches!(fault.errno, Errno::EBADMSG) {
+            // What TLS calls a record that is not its peer's, in the kernel and above it.
+            Self::Protocol("tls-record")
         } else {
             Self::Local(fault)
         }
@@ -227,7 +230,7 @@ impl fmt::Display for CloseReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::errno::{Errno, Op};
+    use crate::errno::Op;
 
     const fn fault(errno: Errno) -> IoFault {
         IoFault { op: Op::Write, errno }
@@ -242,6 +245,7 @@ mod tests {
             (Errno::ECONNABORTED, "peer-reset"),
             (Errno::ETIMEDOUT, "peer-unreachable"),
             (Errno::EHOSTUNREACH, "peer-unreachable"),
+            (Errno::EBADMSG, "protocol-error"),
             (Errno::EMFILE, "local-error"),
             (Errno::ENOBUFS, "local-error"),
             (Errno::EADDRNOTAVAIL, "local-error"),
