@@ -27,12 +27,15 @@ Usage: cargo xtask CHORE [OPTIONS]
   interop [SET-UP]...   real clients and origins around the release binary: nginx, http.server, uvicorn, node, haproxy
       --direct          without the proxy: tells a peer's fault from ours
       --binary FILE     a proxy that is built already
-  bench [SCENARIO]...   CPU per request of sheave, nginx and HAProxy: get-1k (default), get-1k-c1024, get-100k,
-                        post-16k, conn-per-request, all
-      --rounds N        rounds of sheave, nginx, HAProxy (default 5; fewer give no ratio)
+  bench [SCENARIO]...   what a request or a connection costs sheave, nginx, HAProxy and others (default get-1k; or `all`)
+      --list            name the scenarios
+      --rounds N        rounds A B C A B C (default 5; fewer give no ratio)
       --duration SECS   time of one sample (default 5)
+      --with NAMES      these contenders alone (comma-separated)
+      --peer NAME=CMD   one more proxy; {listen}, {origin}, {tls}, {certificate}, {key} are filled in
       --json FILE       every sample, for machines
       --md FILE         the tables, as for docs/benchmarks.md
+      --svg FILE        the ratios as a picture
       --binary FILE     a sheave that is built already
 ";
 
@@ -147,6 +150,10 @@ fn bench(parser: &mut lexopt::Parser) -> Result<Option<Chore>, lexopt::Error> {
             Long("rounds") => options.rounds = usize::try_from(positive(parser)?).map_err(|_| "too many rounds")?,
             Long("duration") => options.time = Duration::from_secs(positive(parser)?),
             Long("json") => options.json = Some(parser.value()?.into()),
+            Long("list") => options.list = true,
+            Long("with") => options.with.extend(names(parser)?),
+            Long("peer") => options.peers.push(bench::Peer::parse(&parser.value()?.string()?)?),
+            Long("svg") => options.svg = Some(parser.value()?.into()),
             Long("md") => options.md = Some(parser.value()?.into()),
             Long("binary") => options.binary = Some(parser.value()?.into()),
             Value(name) => options.scenarios.push(name.string()?),

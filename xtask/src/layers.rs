@@ -51,7 +51,7 @@ const ROOMS: &[Room] = &[
         crate_name: "sheave-server",
         floor: 3,
         ours: &["sheave-lifecycle", "sheave-proto", "sheave-net"],
-        others: Others::Only(&["h2", "tokio", "http", "bytes"]),
+        others: Others::Only(&["h2", "tokio", "http", "bytes", "http-body", "futures-core"]),
         must_never: "client, metrics, proxy",
     },
     Room {

@@ -5,6 +5,7 @@ mod bench;
 mod command;
 mod fuzz;
 mod gate;
+mod h2load;
 mod interop;
 mod layers;
 mod peers;

@@ -64,11 +64,23 @@ pub(crate) fn ticks_ever(pid: u32) -> u64 {
 pub(crate) fn peak_memory_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    peak_in(&status).with_context(|| format!("{path} has no VmHWM line"))
+    kilobytes_in(&status, "VmHWM:").with_context(|| format!("{path} has no VmHWM line"))
 }
 
-fn peak_in(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// Memory that a process and its descendants hold for themselves, not backed by files, in bytes.
+pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for one in family(pid) {
+        let path = format!("/proc/{one}/smaps_rollup");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        sum += kilobytes_in(&text, "Anonymous:").with_context(|| format!("{path} has no such line"))?;
+    }
+    Ok(sum)
+}
+
+/// `VmHWM:  2048 kB`, in bytes.
+fn kilobytes_in(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
@@ -86,8 +98,9 @@ mod tests {
 
     #[test]
     fn peak_memory_is_in_bytes() {
-        assert_eq!(peak_in("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
+        assert_eq!(kilobytes_in("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n", "VmHWM:"), Some(2 << 20));
         assert!(peak_memory_bytes(std::process::id()).unwrap() > 100_000);
+        assert!(anonymous_bytes(std::process::id()).unwrap() > 10_000);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(crate) struct Tool {
     package: &'static str,
 }
 
+pub(crate) const CMAKE: Tool = Tool { program: "cmake", package: "cmake" };
 pub(crate) const CXX: Tool = Tool { program: "g++", package: "g++" };
 pub(crate) const CURL: Tool = Tool { program: "curl", package: "curl" };
 pub(crate) const H2LOAD: Tool = Tool { program: "h2load", package: "nghttp2-client" };

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::programs::Programs;
 use crate::{command, peers, process, tools};
 
 /// Tells the inner run that it stands in a network of its own (`own`), or why not.
@@ -111,7 +112,9 @@ impl Facts {
             ("sheave", peers::version_of(sheave, "--version")),
             ("nginx", peers::version_of(&tools::NGINX.path()?, "-v")),
             ("HAProxy", peers::version_of(&tools::HAPROXY.path()?, "-v")),
+            ("engines of the other peers", Programs::engines()?),
             ("wrk", peers::version_of(&tools::WRK.path()?, "-v")),
+            ("h2load", peers::version_of(&tools::H2LOAD.path()?, "--version")),
             ("rustc", peers::version_of(Path::new("rustc"), "-V")),
             ("kernel", read("/proc/sys/kernel/osrelease")),
             ("processor", format!("{}, {cores} cores", cpu.unwrap_or("of an unknown make"))),

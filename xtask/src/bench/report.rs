@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::contenders::BASE;
 use super::environment::Facts;
 use super::measure::Sample;
 use super::scenario::Scenario;
@@ -17,77 +16,115 @@ const ROUNDS_FOR_A_RATIO: usize = 5;
 
 /// All samples of one scenario.
 pub(super) struct Measured {
-    scenario: &'static Scenario,
-    contenders: Vec<(&'static str, Vec<Sample>)>,
+    pub(super) scenario: &'static Scenario,
+    contenders: Vec<(String, Vec<Sample>)>,
+    /// Who could not take part, and why.
+    left_out: Vec<(String, String)>,
 }
 
 impl Measured {
-    pub(super) fn new(scenario: &'static Scenario, names: impl Iterator<Item = &'static str>) -> Self {
-        Self { scenario, contenders: names.map(|name| (name, Vec::new())).collect() }
+    pub(super) fn new(scenario: &'static Scenario, names: impl Iterator<Item = String>) -> Self {
+        Self { scenario, contenders: names.map(|name| (name, Vec::new())).collect(), left_out: Vec::new() }
     }
 
     pub(super) fn push(&mut self, contender: usize, sample: Sample) {
         self.contenders[contender].1.push(sample);
     }
 
-    fn cpu_us(&self, name: &str) -> Vec<f64> {
-        let samples = self.contenders.iter().filter(|(one, _)| *one == name).flat_map(|(_, samples)| samples);
-        samples.map(|sample| sample.cpu_us).collect()
+    pub(super) fn leave_out(&mut self, name: String, why: String) {
+        self.left_out.push((name, why));
     }
 
-    /// CPU per request against the base's, from enough rounds.
+    fn costs(&self, name: &str) -> Vec<f64> {
+        let samples = self.contenders.iter().filter(|(one, _)| *one == name).flat_map(|(_, samples)| samples);
+        samples.map(|sample| sample.cost).collect()
+    }
+
+    /// Cost against the base's, from enough rounds.
     fn ratio(&self, name: &str) -> Option<Spread> {
-        let (ours, theirs) = (self.cpu_us(name), self.cpu_us(BASE));
+        let (ours, theirs) = (self.costs(name), self.costs(self.scenario.class.base()));
         (ours.len() >= ROUNDS_FOR_A_RATIO).then(|| Spread::of_ratios(&ours, &theirs)).flatten()
     }
 
+    /// Names and median ratios, of those who have one.
+    pub(super) fn ratios(&self) -> Vec<(&str, f64)> {
+        let of = |name: &'_ String| self.ratio(name).map(|spread| spread.median);
+        self.contenders.iter().filter_map(|(name, _)| Some((name.as_str(), of(name)?))).collect()
+    }
+
     fn table(&self) -> String {
-        let mut text = format!("### {}: {}\n\n", self.scenario.name, self.scenario.about);
-        text.push_str(
-            "| proxy | CPU per request, µs | ratio to nginx | requests/s | 99 % within, ms | its core, busy |\n",
-        );
-        text.push_str("|---|---:|---:|---:|---:|---:|\n");
+        let (scenario, base) = (self.scenario, self.scenario.class.base());
+        let mut text = format!("### {}: {}\n\n", scenario.name, scenario.about);
+        let is_memory = scenario.work.is_memory();
+        match scenario.aim {
+            Some(aim) if is_memory => drop(write!(text, "sheave is to stay within {aim:.0} bytes.\n\n")),
+            Some(aim) => drop(write!(text, "sheave is to stay within {aim:.2} × {base}.\n\n")),
+            None => {}
+        }
+        text.push_str(&if is_memory {
+            format!("| | bytes a connection | ratio to {base} | kept after the close |\n|---|---:|---:|---:|\n")
+        } else {
+            format!(
+                "| | CPU per request, µs | ratio to {base} | requests/s | 99 % within, ms | its core, busy |\n\
+                 |---|---:|---:|---:|---:|---:|\n"
+            )
+        });
         for (name, samples) in &self.contenders {
-            let of = |field: fn(&Sample) -> f64| Spread::of(&samples.iter().map(field).collect::<Vec<_>>());
-            let (Some(cpu), Some(rate)) = (of(|one| one.cpu_us), of(|one| one.per_second)) else { continue };
-            let (Some(p99), Some(busy)) = (of(|one| one.p99_ms), of(|one| one.busy)) else { continue };
-            let ratio = self.ratio(name).map_or("too few rounds".to_owned(), |spread| ranged(spread, 2));
-            let _ = writeln!(
-                text,
-                "| {name} | {} | {ratio} | {:.0} | {:.2} | {:.0} % |",
-                ranged(cpu, 2),
-                rate.median,
-                p99.median,
-                busy.median * 100.0
-            );
+            let Some(cost) = Spread::of(&self.costs(name)) else { continue };
+            let median = |field: fn(&Sample) -> Option<f64>, shown: fn(f64) -> String| {
+                let numbers: Vec<f64> = samples.iter().filter_map(field).collect();
+                Spread::of(&numbers).map_or("–".to_owned(), |spread| shown(spread.median))
+            };
+            let _ = write!(text, "| {name} | {} | ", ranged(cost, if is_memory { 0 } else { 2 }));
+            text.push_str(&match self.ratio(name) {
+                Some(spread) => ranged(spread, 2),
+                None if samples.len() < ROUNDS_FOR_A_RATIO => "too few rounds".to_owned(),
+                None => "–".to_owned(),
+            });
+            let _ = if is_memory {
+                writeln!(text, " | {} |", median(|one| one.kept, |bytes| format!("{bytes:.0}")))
+            } else {
+                writeln!(
+                    text,
+                    " | {} | {} | {} |",
+                    median(|one| one.per_second, |rate| format!("{rate:.0}")),
+                    median(|one| one.p99_ms, |p99| format!("{p99:.2}")),
+                    median(|one| one.busy, |busy| format!("{:.0} %", busy * 100.0)),
+                )
+            };
+        }
+        if !self.left_out.is_empty() {
+            text.push_str("\nNot measured:\n\n");
+        }
+        for (name, why) in &self.left_out {
+            let _ = writeln!(text, "- {name}: {why}");
         }
         text
     }
 
     fn json(&self) -> Value {
-        let contenders: Vec<Value> = self
-            .contenders
-            .iter()
-            .map(|(name, samples)| {
-                let spread = |spread: Option<Spread>| {
-                    spread.map(|it| json!({"median": it.median, "min": it.min, "max": it.max}))
-                };
-                let samples_json: Vec<Value> = samples
-                    .iter()
-                    .map(|one| {
-                        json!({
-                            "requests": one.requests, "cpu_us": one.cpu_us, "requests_per_second": one.per_second,
-                            "busy": one.busy, "p99_ms": one.p99_ms,
-                        })
-                    })
-                    .collect();
+        let spread =
+            |spread: Option<Spread>| spread.map(|it| json!({"median": it.median, "min": it.min, "max": it.max}));
+        let contender = |(name, samples): &(String, Vec<Sample>)| {
+            let sample = |one: &Sample| {
                 json!({
-                    "name": name, "cpu_us_per_request": spread(Spread::of(&self.cpu_us(name))),
-                    "ratio_to_nginx": spread(self.ratio(name)), "samples": samples_json,
+                    "cost": one.cost, "count": one.count, "per_second": one.per_second, "busy": one.busy,
+                    "p99_ms": one.p99_ms, "kept": one.kept,
                 })
+            };
+            json!({
+                "name": name, "cost": spread(Spread::of(&self.costs(name))), "ratio": spread(self.ratio(name)),
+                "samples": samples.iter().map(sample).collect::<Vec<_>>(),
             })
-            .collect();
-        json!({"name": self.scenario.name, "about": self.scenario.about, "contenders": contenders})
+        };
+        let unit = if self.scenario.work.is_memory() { "bytes a connection" } else { "µs of CPU per request" };
+        let left_out = |(name, why): &(String, String)| json!({"name": name, "why": why});
+        json!({
+            "name": self.scenario.name, "about": self.scenario.about, "unit": unit, "aim": self.scenario.aim,
+            "ratios_to": self.scenario.class.base(),
+            "contenders": self.contenders.iter().map(contender).collect::<Vec<_>>(),
+            "left_out": self.left_out.iter().map(left_out).collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -101,7 +138,7 @@ pub(super) struct Report {
     facts: Facts,
     rounds: usize,
     time: Duration,
-    scenarios: Vec<Measured>,
+    pub(super) scenarios: Vec<Measured>,
 }
 
 impl Report {
@@ -125,15 +162,25 @@ impl Report {
         })
     }
 
+    /// The facts that a picture cannot do without, on one line.
+    pub(super) fn caption(&self) -> String {
+        let wanted = ["nginx", "HAProxy", "kernel", "congestion control"];
+        let facts = self.facts.0.iter().filter(|(name, _)| wanted.contains(name));
+        let values: Vec<&str> = facts.map(|(_, value)| value.as_str()).collect();
+        format!("{}; medians of {} rounds", values.join(", "), self.rounds)
+    }
+
     pub(super) fn markdown(&self) -> String {
         let mut text = self.facts();
         let _ = writeln!(
             text,
-            "\nCPU time (user and system) of all processes of a proxy, divided by the requests that wrk got answered; \
-             median (min–max) of {} rounds of {} s each, the proxies in turn within a round. The ratio is taken round \
-             by round. Each proxy has one worker on a core of its own; load and origin share the other. No access log, \
-             connections to the origin kept alive. Where a proxy's core is not busy, load and origin were the limit: its \
-             CPU per request is right, its requests/s are not its own.",
+            "\nCPU time (user and system) of all processes of a contender, divided by the requests that were answered; \
+             median (min–max) of {} rounds of {} s each, the contenders in turn within a round. The ratio is taken round \
+             by round. Each contender has one worker on a core of its own; load and origin share the other. Connections \
+             to the origin are kept alive. The relays parse nothing and limit nothing: they are what moving the bytes \
+             costs. Where a contender's core is not busy, load and origin were the limit: its CPU per request is right, \
+             its requests/s are not its own. Memory is what the process holds for itself (anonymous pages), in a fresh \
+             process each time.",
             self.rounds,
             self.time.as_secs()
         );
@@ -160,10 +207,10 @@ mod tests {
     use super::*;
 
     fn measured(rounds: usize) -> Measured {
-        let mut measured = Measured::new(&SCENARIOS[0], ["sheave", BASE].into_iter());
+        let mut measured = Measured::new(&SCENARIOS[0], ["sheave", "nginx"].map(str::to_owned).into_iter());
         for _ in 0..rounds {
-            for (index, cpu_us) in [8.0, 10.0].into_iter().enumerate() {
-                measured.push(index, Sample { requests: 1, cpu_us, per_second: 1.0, busy: 1.0, p99_ms: 1.0 });
+            for (index, cost) in [8.0, 10.0].into_iter().enumerate() {
+                measured.push(index, Sample { cost, count: 1, ..Sample::default() });
             }
         }
         measured
@@ -173,6 +220,15 @@ mod tests {
     fn five_rounds_make_a_ratio_and_four_do_not() {
         assert!(measured(5).table().contains("| sheave | 8.00 (8.00–8.00) | 0.80 (0.80–0.80) |"));
         assert!(measured(4).table().contains("| sheave | 8.00 (8.00–8.00) | too few rounds |"));
-        assert_eq!(measured(4).json()["contenders"][0]["ratio_to_nginx"], Value::Null);
+        assert_eq!(measured(4).json()["contenders"][0]["ratio"], Value::Null);
+        assert_eq!(measured(5).ratios(), [("sheave", 0.8), ("nginx", 1.0)]);
+        assert_eq!(measured(4).ratios(), []);
+    }
+
+    #[test]
+    fn who_could_not_take_part_is_told() {
+        let mut measured = measured(5);
+        measured.leave_out("haproxy".to_owned(), "speaks no such thing".to_owned());
+        assert!(measured.table().contains("Not measured:\n\n- haproxy: speaks no such thing\n"));
     }
 }

@@ -1,65 +1,342 @@
-//! The table of scenarios: what the clients ask for, over how many connections.
+//! The table of scenarios: who is compared, and what is asked of them over how many connections.
 
-/// One kind of load. A new one is a row of [`SCENARIOS`]; a new path needs a location in `bench/nginx-origin.conf`.
+/// Who is compared with whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Class {
+    /// Reverse proxies, before the same origin; ratios are to nginx.
+    Proxies,
+    /// Servers that say hello; ratios are to hyper.
+    Servers,
+    /// Clients of the same origin; ratios are to hyper-util.
+    Clients,
+}
+
+impl Class {
+    /// The contender that ratios are to.
+    pub(super) const fn base(self) -> &'static str {
+        match self {
+            Self::Proxies => "nginx",
+            Self::Servers | Self::Clients => "hyper",
+        }
+    }
+}
+
+/// What clients speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Front {
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    Http2,
+    /// HTTP/1.1 over TLS.
+    Tls,
+    /// HTTP/2 over TLS.
+    TlsHttp2,
+}
+
+impl Front {
+    pub(super) const fn scheme(self) -> &'static str {
+        match self {
+            Self::Http1 | Self::Http2 => "http",
+            Self::Tls | Self::TlsHttp2 => "https",
+        }
+    }
+}
+
+/// One kind of load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Work {
+    /// wrk: each connection asks again as soon as it is answered.
+    Wrk {
+        connections: u32,
+        /// wrk's script in `bench/`, where the request is more than a GET.
+        script: Option<&'static str>,
+        /// Every request says `Connection: close`, and the next one connects anew.
+        closes: bool,
+    },
+    /// h2load: each connection keeps so many requests going.
+    H2load { connections: u32, streams: u32 },
+    /// So many requests a second, in turn over many connections that are idle meanwhile.
+    Sparse { connections: u32, rate: u32 },
+    /// A TLS handshake, one request, and the close; so many at once.
+    Handshakes { is_resumed: bool, at_once: u32 },
+    /// Memory: connections that have had a response each, and wait.
+    IdleClients { connections: u32 },
+    /// Memory: connections to the origin that wait in the pool.
+    ParkedOrigins { connections: u32 },
+    /// A client's calls, so many at once.
+    Calls { at_once: u32 },
+}
+
+impl Work {
+    /// Whether it counts bytes of memory, not time.
+    pub(super) const fn is_memory(self) -> bool {
+        matches!(self, Self::IdleClients { .. } | Self::ParkedOrigins { .. })
+    }
+
+    /// Connections that a proxy has at once towards its clients.
+    pub(super) const fn connections(self) -> u32 {
+        match self {
+            Self::Wrk { connections, .. }
+            | Self::H2load { connections, .. }
+            | Self::Sparse { connections, .. }
+            | Self::IdleClients { connections }
+            | Self::ParkedOrigins { connections } => connections,
+            Self::Handshakes { at_once, .. } | Self::Calls { at_once } => at_once,
+        }
+    }
+}
+
+/// One row of the comparison. A new path needs an answer in `bench/peers/epoll/src/bin/origin.rs`.
+#[derive(Debug)]
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     /// For the report.
     pub(super) about: &'static str,
-    /// Client connections at once.
-    pub(super) connections: u32,
+    pub(super) class: Class,
+    pub(super) front: Front,
+    pub(super) work: Work,
     pub(super) path: &'static str,
     /// Length of the origin's response body.
     pub(super) response_len: u64,
-    /// wrk's script in `bench/`, where the request is more than a GET.
-    pub(super) script: Option<&'static str>,
-    /// Every request says `Connection: close` and the next one connects anew.
-    pub(super) closes: bool,
+    /// Whether contenders that log every exchange stand beside those that do not.
+    pub(super) with_logs: bool,
+    /// The ratio to the base, or the bytes a connection, that sheave is to stay within.
+    pub(super) aim: Option<f64>,
+}
+
+const KIB: u64 = 1 << 10;
+
+/// A GET of 1 KiB from a proxy; what differs is said in the row.
+const PLAIN: Scenario = Scenario {
+    name: "",
+    about: "",
+    class: Class::Proxies,
+    front: Front::Http1,
+    work: Work::Wrk { connections: 64, script: None, closes: false },
+    path: "/1k",
+    response_len: KIB,
+    with_logs: false,
+    aim: None,
+};
+
+const fn wrk(connections: u32) -> Work {
+    Work::Wrk { connections, script: None, closes: false }
+}
+
+const fn upload(connections: u32, script: &'static str) -> Work {
+    Work::Wrk { connections, script: Some(script), closes: false }
 }
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "get-1k",
         about: "GET of 1 KiB, 64 connections kept alive",
-        connections: 64,
-        path: "/1k",
-        response_len: 1 << 10,
-        script: None,
-        closes: false,
+        with_logs: true,
+        aim: Some(0.88),
+        ..PLAIN
     },
+    Scenario { name: "get-1k-c1", about: "GET of 1 KiB, one connection", work: wrk(1), ..PLAIN },
     Scenario {
         name: "get-1k-c1024",
         about: "GET of 1 KiB, 1,024 connections kept alive",
-        connections: 1024,
-        path: "/1k",
-        response_len: 1 << 10,
-        script: None,
-        closes: false,
+        work: wrk(1024),
+        aim: Some(0.78),
+        ..PLAIN
+    },
+    Scenario {
+        name: "get-1k-c10000",
+        about: "GET of 1 KiB, 10,000 connections kept alive",
+        work: wrk(10_000),
+        ..PLAIN
     },
     Scenario {
         name: "get-100k",
         about: "GET of 100 KiB, 64 connections kept alive",
-        connections: 64,
-        path: "/100k.bin",
-        response_len: 100 << 10,
-        script: None,
-        closes: false,
+        path: "/100k",
+        response_len: 100 * KIB,
+        aim: Some(0.90),
+        ..PLAIN
+    },
+    Scenario {
+        name: "chunked-100k",
+        about: "GET of 100 KiB in chunks of 8 KiB, 64 connections kept alive",
+        path: "/chunked-100k",
+        response_len: 100 * KIB,
+        aim: Some(0.85),
+        ..PLAIN
+    },
+    Scenario {
+        name: "get-10m",
+        about: "GET of 10 MiB, 8 connections kept alive",
+        work: wrk(8),
+        path: "/10m",
+        response_len: 10 * KIB * KIB,
+        aim: Some(0.90),
+        ..PLAIN
     },
     Scenario {
         name: "post-16k",
         about: "POST of 16 KiB, 64 connections kept alive",
-        connections: 64,
+        work: upload(64, "post-16k.lua"),
         path: "/post",
         response_len: 6,
-        script: Some("post-16k.lua"),
-        closes: false,
+        aim: Some(0.75),
+        ..PLAIN
+    },
+    Scenario {
+        name: "post-10m",
+        about: "POST of 10 MiB, 8 connections kept alive",
+        work: upload(8, "post-10m.lua"),
+        path: "/upload",
+        response_len: 6,
+        ..PLAIN
     },
     Scenario {
         name: "conn-per-request",
         about: "GET of 1 KiB, a new connection for each request, 64 at once",
-        connections: 64,
-        path: "/1k",
-        response_len: 1 << 10,
-        script: None,
-        closes: true,
+        work: Work::Wrk { connections: 64, script: None, closes: true },
+        aim: Some(0.97),
+        ..PLAIN
+    },
+    Scenario {
+        name: "sparse",
+        about: "1,000 requests a second for 1 KiB over 5,000 connections, each idle for 5 s in between",
+        work: Work::Sparse { connections: 5000, rate: 1000 },
+        ..PLAIN
+    },
+    Scenario {
+        name: "idle-memory",
+        about: "memory of an idle client connection: 5,000 that have had a response each",
+        work: Work::IdleClients { connections: 5000 },
+        aim: Some(1000.0),
+        ..PLAIN
+    },
+    Scenario {
+        name: "parked-memory",
+        about: "memory of a parked connection to the origin: 1,000 that were in use at once",
+        work: Work::ParkedOrigins { connections: 1000 },
+        ..PLAIN
+    },
+    Scenario {
+        name: "idle-memory-tls",
+        about: "memory of an idle client connection behind TLS: 5,000 that have had a response each",
+        front: Front::Tls,
+        work: Work::IdleClients { connections: 5000 },
+        aim: Some(7000.0),
+        ..PLAIN
+    },
+    Scenario {
+        name: "tls-get-1k",
+        about: "GET of 1 KiB over TLS, 64 connections kept alive",
+        front: Front::Tls,
+        aim: Some(0.92),
+        ..PLAIN
+    },
+    Scenario {
+        name: "tls-get-100k",
+        about: "GET of 100 KiB over TLS, 64 connections kept alive",
+        front: Front::Tls,
+        path: "/100k",
+        response_len: 100 * KIB,
+        aim: Some(0.45),
+        ..PLAIN
+    },
+    Scenario {
+        name: "tls-get-10m",
+        about: "GET of 10 MiB over TLS, 8 connections kept alive",
+        front: Front::Tls,
+        work: wrk(8),
+        path: "/10m",
+        response_len: 10 * KIB * KIB,
+        aim: Some(0.45),
+        ..PLAIN
+    },
+    Scenario {
+        name: "tls-handshake",
+        about: "a full TLS handshake for each GET of 1 KiB, 16 at once",
+        front: Front::Tls,
+        work: Work::Handshakes { is_resumed: false, at_once: 16 },
+        aim: Some(0.70),
+        ..PLAIN
+    },
+    Scenario {
+        name: "tls-resumed",
+        about: "a resumed TLS handshake for each GET of 1 KiB, 16 at once",
+        front: Front::Tls,
+        work: Work::Handshakes { is_resumed: true, at_once: 16 },
+        ..PLAIN
+    },
+    Scenario {
+        name: "h2-s1",
+        about: "GET of 1 KiB over HTTP/2, 32 connections of one stream",
+        front: Front::Http2,
+        work: Work::H2load { connections: 32, streams: 1 },
+        ..PLAIN
+    },
+    Scenario {
+        name: "h2-s10",
+        about: "GET of 1 KiB over HTTP/2, 32 connections of 10 streams",
+        front: Front::Http2,
+        work: Work::H2load { connections: 32, streams: 10 },
+        ..PLAIN
+    },
+    Scenario {
+        name: "h2-s16",
+        about: "GET of 1 KiB over HTTP/2, 32 connections of 16 streams",
+        front: Front::Http2,
+        work: Work::H2load { connections: 32, streams: 16 },
+        aim: Some(0.85),
+        ..PLAIN
+    },
+    Scenario {
+        name: "h2-s100",
+        about: "GET of 1 KiB over HTTP/2, 8 connections of 100 streams",
+        front: Front::Http2,
+        work: Work::H2load { connections: 8, streams: 100 },
+        ..PLAIN
+    },
+    Scenario {
+        name: "tls-h2-s16",
+        about: "GET of 1 KiB over HTTP/2 and TLS, 32 connections of 16 streams",
+        front: Front::TlsHttp2,
+        work: Work::H2load { connections: 32, streams: 16 },
+        aim: Some(0.85),
+        ..PLAIN
+    },
+    Scenario {
+        name: "server-hello",
+        about: "a server that says hello, 64 connections kept alive",
+        class: Class::Servers,
+        path: "/",
+        response_len: 13,
+        aim: Some(0.93),
+        ..PLAIN
+    },
+    Scenario {
+        name: "client-c1",
+        about: "a client's GET of 1 KiB, one after another",
+        class: Class::Clients,
+        work: Work::Calls { at_once: 1 },
+        ..PLAIN
+    },
+    Scenario {
+        name: "client-c64",
+        about: "a client's GET of 1 KiB, 64 at once",
+        class: Class::Clients,
+        work: Work::Calls { at_once: 64 },
+        aim: Some(0.88),
+        ..PLAIN
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_each() {
+        for (index, scenario) in SCENARIOS.iter().enumerate() {
+            assert!(SCENARIOS[..index].iter().all(|other| other.name != scenario.name), "{}", scenario.name);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What is built for a comparison: sheave, its examples, and the peers that are small programs of our own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{command, workspace};
+
+/// The peers stand outside the workspace: what they lean on is nobody else's.
+const MANIFEST: &str = "bench/peers/Cargo.toml";
+
+/// Where the programs are.
+pub(super) struct Programs {
+    sheave: PathBuf,
+    has_tls: bool,
+    peers: PathBuf,
+}
+
+impl Programs {
+    /// Builds everything that is not there yet; `binary` is a sheave that is built already.
+    pub(super) fn build(binary: Option<&Path>) -> Result<Self> {
+        let sheave = match binary {
+            Some(path) => path.canonicalize().with_context(|| format!("there is no binary {}", path.display()))?,
+            None => workspace::release_binary()?,
+        };
+        let mut examples = workspace::cargo();
+        examples.args(["build", "--release", "--package", "sheave-server", "--example", "hello"]);
+        examples.args(["--package", "sheave-client", "--example", "calls"]);
+        let target = workspace::target_dir().join("bench-peers");
+        let mut peers = workspace::cargo();
+        peers.args(["build", "--release", "--locked", "--manifest-path", MANIFEST]);
+        peers.env("CARGO_TARGET_DIR", &target);
+        for mut build in [examples, peers] {
+            println!("$ {}", command::line(&build));
+            ensure!(command::succeeds(&mut build)?, "this does not build; the compiler's words stand above");
+        }
+        let help = command::capture(Command::new(&sheave).args(["proxy", "--help"]))?;
+        let has_tls = command::both(&help).contains("--tls-from");
+        Ok(Self { sheave, has_tls, peers: target.join("release") })
+    }
+
+    pub(super) fn sheave(&self) -> &Path {
+        &self.sheave
+    }
+
+    /// Whether this sheave can speak TLS.
+    pub(super) const fn has_tls(&self) -> bool {
+        self.has_tls
+    }
+
+    /// A program of `bench/peers`.
+    pub(super) fn peer(&self, name: &str) -> PathBuf {
+        self.peers.join(name)
+    }
+
+    /// An example of one of our crates.
+    pub(super) fn example(&self, name: &str) -> PathBuf {
+        workspace::target_dir().join("release/examples").join(name)
+    }
+
+    /// `name version` for each engine that the peers are built on, from their lock file.
+    pub(super) fn engines() -> Result<String> {
+        let path = workspace::root().join(MANIFEST).with_file_name("Cargo.lock");
+        let lock = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let engines = ["hyper", "hyper-util", "pingora-core", "reqwest", "tokio", "rustls"];
+        let versions = engines.iter().filter_map(|name| Some(format!("{name} {}", version_in(&lock, name)?)));
+        Ok(versions.collect::<Vec<_>>().join(", "))
+    }
+}
+
+fn version_in<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+    rest.split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_the_lock_file() {
+        let lock = "[[package]]\nname = \"hyper-util\"\nversion = \"0.1.21\"\n\n[[package]]\nname = \"hyper\"\nversion = \"1.2.3\"\n";
+        assert_eq!(version_in(lock, "hyper"), Some("1.2.3"));
+        assert_eq!(version_in(lock, "tokio"), None);
+    }
+
+    #[test]
+    fn every_engine_is_in_the_lock_file() {
+        let engines = Programs::engines().unwrap();
+        assert_eq!(engines.split(", ").count(), 6, "{engines}");
+    }
+}
