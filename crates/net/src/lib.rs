@@ -10,6 +10,7 @@ pub mod dial;
 pub mod dial_error;
 pub mod dial_order;
 pub mod drain;
+pub mod endpoint;
 pub mod handshake;
 pub mod host_port;
 pub mod leg;
