@@ -26,8 +26,7 @@ impl Programs {
             None => workspace::release_binary()?,
         };
         let mut examples = workspace::cargo();
-        examples.args(["build", "--release", "--package", "sheave-server", "--example", "hello"]);
-        examples.args(["--package", "sheave-client", "--example", "calls"]);
+        examples.args(["build", "--release", "--package", "sheave", "--example", "hello", "--example", "calls"]);
         let target = workspace::target_dir().join("bench-peers");
         let mut peers = workspace::cargo();
         peers.args(["build", "--release", "--locked", "--manifest-path", MANIFEST]);
