@@ -1,8 +1,9 @@
 //! A PROXY header: what is said of a beginning holds whatever follows, and what we write is read as the same header.
 
+use sheave_net::endpoint::ProxyHeader;
 use sheave_net::proxy_protocol::header::{Header, MAX_HEADER_BYTES};
 use sheave_net::proxy_protocol::parse::{Parsed, parse};
-use sheave_net::proxy_protocol::write::{Version, write};
+use sheave_net::proxy_protocol::write::write;
 
 /// # Panics
 /// A law of the module's caption is broken.
@@ -28,7 +29,7 @@ pub fn holds(data: &[u8]) {
 }
 
 fn is_read_as_it_was_written(header: Header) {
-    for version in [Version::V1, Version::V2] {
+    for version in [ProxyHeader::V1, ProxyHeader::V2] {
         let bytes = write(version, &header);
         assert_eq!(parse(&bytes), Ok(Parsed::Whole { header, len: bytes.len() }), "{}", bytes.escape_ascii());
     }

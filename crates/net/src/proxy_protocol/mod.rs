@@ -7,6 +7,7 @@ pub mod header;
 pub mod listen;
 pub mod parse;
 pub mod receive;
+pub mod send;
 mod v1;
 mod v2;
 pub mod write;

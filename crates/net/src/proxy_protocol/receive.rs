@@ -174,8 +174,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
-    use super::super::write::{Version, write};
+    use super::super::write::write;
     use super::*;
+    use crate::endpoint::ProxyHeader;
 
     fn proxied() -> Header {
         Header::Proxied { source: "192.0.2.1:1234".parse().unwrap(), destination: "192.0.2.2:80".parse().unwrap() }
@@ -193,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn reads_the_header_and_nothing_behind_it_however_it_comes() {
-        for version in [Version::V1, Version::V2] {
+        for version in [ProxyHeader::V1, ProxyHeader::V2] {
             for (header, ends) in [
                 (proxied(), (Some("192.0.2.1:1234".parse().unwrap()), Some("192.0.2.2:80".parse().unwrap()))),
                 (Header::Local, (None, None)),
@@ -225,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_end_within_the_header_is_told_from_one_before_it() {
-        for version in [Version::V1, Version::V2] {
+        for version in [ProxyHeader::V1, ProxyHeader::V2] {
             let bytes = write(version, &proxied());
             for len in 0..bytes.len() {
                 let (mut socket, mut client) = awaiting();

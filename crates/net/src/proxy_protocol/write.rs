@@ -5,25 +5,17 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::header::Header;
 use super::v2;
-
-/// Which version of the protocol is written.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Version {
-    /// One line of text; understood by the oldest of receivers. §2.1
-    V1,
-    /// A block of bytes. §2.2
-    V2,
-}
+use crate::endpoint::ProxyHeader;
 
 /// The bytes of a header: to be sent before anything else, at once.
 ///
 /// 107 at most. Addresses of two families are both written as IPv6. That nobody is announced is `UNKNOWN` in version 1, which
 /// some receivers refuse, and `LOCAL` in version 2.
-pub fn write(version: Version, header: &Header) -> Vec<u8> {
+pub fn write(version: ProxyHeader, header: &Header) -> Vec<u8> {
     let mut out = Vec::new();
     match version {
-        Version::V1 => v1(header, &mut out),
-        Version::V2 => v2(header, &mut out),
+        ProxyHeader::V1 => v1(header, &mut out),
+        ProxyHeader::V2 => v2(header, &mut out),
     }
     out
 }
@@ -129,8 +121,8 @@ mod tests {
                 b"\x21\x21\0\x24\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02\0\x01\0\x02",
             ),
         ] {
-            assert_eq!(String::from_utf8_lossy(&write(Version::V1, &header)), line);
-            assert_eq!(write(Version::V2, &header), [v2::SIGNATURE, block].concat(), "{header:?}");
+            assert_eq!(String::from_utf8_lossy(&write(ProxyHeader::V1, &header)), line);
+            assert_eq!(write(ProxyHeader::V2, &header), [v2::SIGNATURE, block].concat(), "{header:?}");
         }
     }
 
@@ -149,7 +141,7 @@ mod tests {
             // Flow and zone are nobody else's.
             let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
             let header = Header::Proxied { source: plain(source), destination: plain(destination) };
-            for version in [Version::V1, Version::V2] {
+            for version in [ProxyHeader::V1, ProxyHeader::V2] {
                 let bytes = write(version, &Header::Proxied { source, destination });
                 prop_assert!(bytes.len() <= 107);
                 prop_assert_eq!(before_a_request(&bytes), Ok(header));
