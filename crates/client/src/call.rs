@@ -53,9 +53,13 @@ impl<S: Socket> Call<S> {
         Self::on(parked.leg, place, parked.left)
     }
 
-    /// A connection that is a tunnel from its first byte.
-    pub(crate) fn tunnel(leg: ClientLeg<S>, place: Place<S>) -> Self {
-        Self { is_reused: false, ..Self::on(leg, place, None) }
+    /// Makes it a tunnel from its first byte, without a request.
+    pub(crate) fn into_tunnel(mut self) -> Result<Self, CallError> {
+        let leg = self.leg_mut();
+        let now = leg.context().clock.now();
+        leg.machine_mut().start_tunnel(now).map_err(CallError::Misuse)?;
+        leg.tell_moved();
+        Ok(self)
     }
 
     fn on(leg: ClientLeg<S>, place: Place<S>, left: Option<u64>) -> Self {

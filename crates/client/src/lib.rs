@@ -20,4 +20,5 @@ mod state;
 pub mod stats;
 mod sweep;
 pub mod total;
+mod tunnel;
 mod waiter;

@@ -315,6 +315,13 @@ fn what_only_one_side_ended_is_cut_off_visibly() {
     }
 }
 
+/// A connection that never was anything else.
+fn tunnel(config: Arc<ConnectionConfig>, now: Time) -> Connection<Client> {
+    let mut towards = Connection::<Client>::new(config, now);
+    towards.start_tunnel(now).expect("nothing was asked on it");
+    towards
+}
+
 #[test]
 fn deadlines_of_a_tunnel() {
     let at = |seconds| NOW.after(Duration::from_secs(seconds));
@@ -339,18 +346,18 @@ fn deadlines_of_a_tunnel() {
     server.expired(Timer::TunnelAge);
     server.give_up_request();
     assert_eq!(server.intent(), Intent::Abort(CloseReason::TimedOut(Timer::TunnelAge)));
-    let mut towards = Connection::<Client>::tunnel(config, at(3));
+    let mut towards = tunnel(config, at(3));
     assert_eq!((towards.phase(), due(&towards, true)), (Phase::Tunnel, Some((Timer::TunnelIdle, at(13)))));
     towards.expired(Timer::TunnelIdle);
     assert_eq!(towards.intent(), Intent::Abort(CloseReason::TimedOut(Timer::TunnelIdle)));
-    let default = Connection::<Client>::tunnel(Arc::default(), NOW);
+    let default = tunnel(Arc::default(), NOW);
     assert_eq!(due(&default, true), Some((Timer::TunnelIdle, at(3600))));
     assert_eq!(due(&default, false), None, "no age unless it is asked for");
 }
 
 #[test]
 fn a_connection_that_always_was_a_tunnel() {
-    let mut towards = Connection::<Client>::tunnel(Arc::default(), NOW);
+    let mut towards = tunnel(Arc::default(), NOW);
     let mut input = LOOKS_LIKE_HTTP;
     let batch = towards.receive_batch(&mut input, NOW);
     assert!(batch.head.is_none() && batch.data.concat() == LOOKS_LIKE_HTTP);
@@ -359,4 +366,6 @@ fn a_connection_that_always_was_a_tunnel() {
     assert!(towards.owes_fin() && towards.wrap(1, false, None, NOW).is_err(), "our direction has ended");
     assert!(towards.receive_end_batch(NOW).is_end);
     assert_eq!((towards.intent(), towards.exchanges()), (Intent::Close(CloseReason::Upgraded), 1));
+    let (mut asked, _) = ask(Method::GET, None, BodyLength::None);
+    assert_eq!(asked.start_tunnel(NOW), Err(Misuse::WrongState), "it speaks HTTP");
 }

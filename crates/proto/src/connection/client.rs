@@ -1,7 +1,5 @@
 //! The client's role: requests go out, responses come in.
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
 use http::{Method, StatusCode};
 use sheave_lifecycle::close::CloseReason;
@@ -10,7 +8,6 @@ use sheave_lifecycle::time::Time;
 
 use super::{Connection, Event, Exchange, Tunnel, has_body, take_all};
 use crate::body::{BodyEvent, BodyReader, BodyWriter};
-use crate::config::ConnectionConfig;
 use crate::error::{Misuse, ProtocolError};
 use crate::framing::{self, BodyLength};
 use crate::head::{RequestHead, ResponseHead};
@@ -20,14 +17,20 @@ use crate::state::{RequestState, ResponseState, State, Step};
 use crate::write_head::{ConnectionField, write_request_head};
 
 impl Connection<Client> {
-    /// A connection that is a tunnel from its first byte: towards whom a CONNECT asks for.
-    pub fn tunnel(config: Arc<ConnectionConfig>, now: Time) -> Self {
-        let mut connection = Self::new(config, now);
-        connection.state = State::TUNNEL;
-        connection.exchanges = 1;
-        connection.exchange.tunnel = Some(Tunnel { since: now, is_shut: false });
-        connection.body_out = Some(BodyWriter::new(BodyLength::UntilClose));
-        connection
+    /// Makes it a tunnel from its first byte, without a request: towards whom a CONNECT asks for.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] when it has carried an exchange, and so speaks HTTP.
+    pub fn start_tunnel(&mut self, now: Time) -> Result<(), Misuse> {
+        if !self.is_idle() || self.exchanges > 0 {
+            return Err(Misuse::WrongState);
+        }
+        self.state = State::TUNNEL;
+        self.exchanges = 1;
+        self.exchange.tunnel = Some(Tunnel { since: now, is_shut: false });
+        self.body_out = Some(BodyWriter::new(BodyLength::UntilClose));
+        self.progress = now;
+        Ok(())
     }
 
     /// Writes a request's head; `target` is what stands in its request line.
