@@ -1,0 +1,337 @@
+//! One exchange answered by a service: its future, the request's body and the response's, in one task.
+
+use std::future::{Future, poll_fn};
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use sheave_lifecycle::deadline::{Deadline, Timer};
+use sheave_lifecycle::time::Time;
+use sheave_net::socket::Socket;
+use sheave_proto::batch::Batch;
+use sheave_proto::fields::Fields;
+use sheave_proto::framing::{BodyLength, request_body};
+use sheave_proto::head::{RequestHead, ResponseHead};
+use sheave_proto::version::Version;
+
+use crate::body::{BodyError, Part, RequestBody};
+use crate::error::HandlerError;
+use crate::exchange::{Exchange, Expired};
+use crate::http_types::{head_of, request_of, trailers_of};
+use crate::interim::Interim;
+use crate::slot::{Demand, Slot};
+
+/// How long a body that is still held after the response's end may go without being asked for.
+const HELD_FOR: Duration = Duration::from_secs(5);
+
+/// How many pieces of one part of a response go into one write without being copied.
+const MAX_PIECES: usize = 16;
+
+/// Answers `exchange` with what `service` makes of its request.
+///
+/// The request has a [`ConnectionInfo`](crate::connection_info::ConnectionInfo) and an [`Interim`] among its extensions.
+/// All is done in this one task: what the service asks of the request's body is read while its future is polled, and while
+/// its response is sent. A part of the response is asked for when the client has taken the one before. Where the client
+/// fails, whoever reads the body is told, the service is polled once more, and dropped.
+///
+/// # Errors
+/// What the service says; [`HandlerError::Failed`] when its response contradicts itself (`content-length-mismatch`) or its
+/// body fails (`body-failed`); [`HandlerError::Client`].
+///
+/// # Cancel safety
+/// Dropped, it drops the service's future, and ends the request's body with [`BodyError::ExchangeOver`].
+pub async fn converse<S, F, B>(
+    exchange: &mut Exchange<'_, S>,
+    service: impl FnOnce(Request<RequestBody>) -> F,
+) -> Result<(), HandlerError>
+where
+    S: Socket,
+    F: Future<Output = Result<Response<B>, HandlerError>>,
+    B: Body,
+{
+    let feeder = Feeder(Arc::new(Slot::new(!exchange.has_whole_request())));
+    let mut request = match request_of(exchange, feeder.body(exchange)) {
+        Ok(request) => request,
+        Err(answer) => {
+            exchange.answer(&answer);
+            return Ok(());
+        }
+    };
+    request.extensions_mut().insert(exchange.connection_info());
+    request.extensions_mut().insert(Interim::of(feeder.0.clone()));
+    let response = {
+        let mut call = pin!(service(request));
+        let called = poll_fn(|cx| feeder.poll_beside(cx, exchange, |cx, _, _| call.as_mut().poll(cx))).await;
+        if called.is_err() {
+            // What its future holds may want to know that the body has failed: for its log, or to clean up.
+            poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
+        }
+        called??
+    };
+    let (parts, body) = response.into_parts();
+    let (mut head, length) = head_of(&parts, &body.size_hint(), exchange.request().method())?;
+    // RFC 9110 §10.1.1: a client that was not asked for its content may never send it.
+    let is_uninvited = exchange.leg.machine().awaits_continue();
+    feeder.send_interim(exchange)?;
+    exchange.send_head(&mut head, length)?;
+    if is_uninvited {
+        feeder.0.fail(BodyError::ExchangeOver);
+    }
+    if !exchange.has_answered() {
+        let mut response = Sending { body: pin!(body), length, has_begun: false };
+        poll_fn(|cx| feeder.poll_beside(cx, exchange, |cx, exchange, now| response.poll_send(cx, exchange, now)))
+            .await??;
+    }
+    feeder.finish(exchange).await
+}
+
+/// The connection's side of a body that was given away. Dropped, it ends that body.
+struct Feeder(Arc<Slot>);
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.0.fail(BodyError::ExchangeOver);
+    }
+}
+
+impl Feeder {
+    /// The body of the request of `exchange`.
+    fn body<S: Socket>(&self, exchange: &Exchange<'_, S>) -> RequestBody {
+        if exchange.has_whole_request() {
+            return RequestBody::empty();
+        }
+        let len = match request_body(exchange.request()) {
+            Ok(BodyLength::Known(len)) => Some(len),
+            _ => None,
+        };
+        RequestBody::of(self.0.clone(), len)
+    }
+
+    /// Does `work`, and brings the body what it asks for; again as long as that leads to more.
+    fn poll_beside<S: Socket, T>(
+        &self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_, S>,
+        mut work: impl FnMut(&mut Context<'_>, &mut Exchange<'_, S>, Time) -> Poll<T>,
+    ) -> Poll<Result<T, HandlerError>> {
+        let now = exchange.clock().now();
+        self.0.is_awake();
+        loop {
+            if let Poll::Ready(done) = work(cx, exchange, now) {
+                return Poll::Ready(Ok(done));
+            }
+            self.send_interim(exchange)?;
+            match self.poll_feed(cx, exchange, now) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        let _ = exchange.poll_flush(cx, now)?;
+        self.poll_expired(cx, exchange, now, None).map(|_| Err(HandlerError::Client))
+    }
+
+    /// Brings the body what it asks for. Ready when this task has asked, and can go on.
+    fn poll_feed<S: Socket>(
+        &self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_, S>,
+        now: Time,
+    ) -> Poll<Result<(), HandlerError>> {
+        while self.0.demand(cx) == Demand::More {
+            if exchange.leg.machine().awaits_continue() {
+                exchange.send_head(&mut ResponseHead::new(StatusCode::CONTINUE), BodyLength::None)?;
+                let _ = exchange.poll_flush(cx, now)?;
+            }
+            let part = match exchange.poll_body_with(cx, now, part_of) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(part)) => part,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail(exchange, error))),
+            };
+            if (!part.data.is_empty() || part.is_end) && self.0.put(cx, part) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if exchange.has_whole_request() {
+            return exchange.poll_gone(cx, now).map(Err);
+        }
+        exchange.rest();
+        Poll::Pending
+    }
+
+    /// Waits for the client's deadline and another. Tells the body's reader of the client's.
+    fn poll_expired<S: Socket>(
+        &self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_, S>,
+        now: Time,
+        other: Option<Deadline>,
+    ) -> Poll<Expired> {
+        let expired = ready!(exchange.poll_deadline(cx, now, other));
+        if matches!(expired, Expired::Client) {
+            self.fail(exchange, HandlerError::Client);
+        }
+        Poll::Ready(expired)
+    }
+
+    /// Tells the body's reader that the client has failed.
+    fn fail<S: Socket>(&self, exchange: &Exchange<'_, S>, error: HandlerError) -> HandlerError {
+        let label = exchange.record.error.unwrap_or(error.label());
+        self.0.fail(match exchange.refusal.map(|answer| answer.status) {
+            Some(StatusCode::PAYLOAD_TOO_LARGE) => BodyError::TooLarge,
+            Some(StatusCode::REQUEST_TIMEOUT) => BodyError::TimedOut(label),
+            _ => BodyError::Client(label),
+        });
+        error
+    }
+
+    /// Sends the interim responses that the service has given.
+    fn send_interim<S: Socket>(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
+        for (status, fields) in self.0.take_interim() {
+            if exchange.can_answer() {
+                let mut head = ResponseHead::new(status);
+                *head.fields_mut() = fields_of(&fields)?;
+                exchange.send_head(&mut head, BodyLength::None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the client has the response, and serves whoever still holds the body and asks for it.
+    async fn finish<S: Socket>(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
+        exchange.flush().await?;
+        let mut resting = None;
+        poll_fn(|cx| {
+            let now = exchange.clock().now();
+            self.0.is_awake();
+            while !exchange.has_whole_request() {
+                match self.0.demand(cx) {
+                    Demand::Over => return Poll::Ready(Ok(())),
+                    Demand::More => resting = None,
+                    Demand::Rest => {
+                        resting.get_or_insert(now);
+                    }
+                }
+                match self.poll_feed(cx, exchange, now) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        let held =
+                            resting.map(|since: Time| Deadline { at: since.after(HELD_FOR), timer: Timer::BodyRead });
+                        return self.poll_expired(cx, exchange, now, held).map(|expired| match expired {
+                            Expired::Client => Err(HandlerError::Client),
+                            Expired::Other => Ok(()),
+                        });
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+}
+
+/// One read's worth of a body, out of the buffer that all connections share.
+fn part_of(batch: Batch<'_, RequestHead>) -> Part {
+    let data = match batch.data[..] {
+        [piece] => Bytes::copy_from_slice(piece),
+        _ => {
+            let mut data = BytesMut::with_capacity(batch.len());
+            batch.data.iter().for_each(|piece| data.extend_from_slice(piece));
+            data.freeze()
+        }
+    };
+    Part { data, is_end: batch.is_end, trailers: trailers_of(batch.trailers) }
+}
+
+fn fields_of(fields: &HeaderMap) -> Result<Fields, HandlerError> {
+    Fields::try_from(fields).map_err(|error| HandlerError::Failed(error.label()))
+}
+
+/// A response's body on its way.
+struct Sending<'b, B> {
+    body: Pin<&'b mut B>,
+    length: BodyLength,
+    has_begun: bool,
+}
+
+impl<B: Body> Sending<'_, B> {
+    /// Sends what is there. Ready when the response is whole, though the client may not have taken all of it.
+    fn poll_send<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_, S>,
+        now: Time,
+    ) -> Poll<Result<(), HandlerError>> {
+        loop {
+            // The head waits for the first of the body, which is often here: one write for both.
+            if self.has_begun {
+                ready!(exchange.poll_flush(cx, now))?;
+            }
+            match ready!(self.body.as_mut().poll_frame(cx)) {
+                None => exchange.send_body(cx, now, &[], true, None)?,
+                Some(Err(_)) => return Poll::Ready(Err(HandlerError::Failed("body-failed"))),
+                Some(Ok(frame)) => {
+                    let is_end = self.body.is_end_stream();
+                    self.send_frame(cx, exchange, now, frame, is_end)?;
+                }
+            }
+            self.has_begun = true;
+            if exchange.has_answered() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn send_frame<S: Socket>(
+        &self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_, S>,
+        now: Time,
+        frame: Frame<B::Data>,
+        is_end: bool,
+    ) -> Result<(), HandlerError> {
+        match frame.into_data() {
+            Ok(data) => send_data(cx, exchange, now, data, is_end),
+            Err(frame) => {
+                let Ok(trailers) = frame.into_trailers() else { return Ok(()) };
+                // RFC 9112 §7.1.2: trailers need chunks, which HTTP/1.0 does not know. RFC 9110 §6.5.1: they may be left out.
+                let has_room = self.length == BodyLength::Chunked && exchange.peer_version() > Version::Http10
+                    || exchange.peer_version() == Version::Http2;
+                let trailers = if has_room { Some(fields_of(&trailers)?) } else { None };
+                exchange.send_body(cx, now, &[], true, trailers.as_ref())
+            }
+        }
+    }
+}
+
+/// Sends a part of a body without copying it, unless it has very many pieces.
+fn send_data<S: Socket>(
+    cx: &mut Context<'_>,
+    exchange: &mut Exchange<'_, S>,
+    now: Time,
+    mut data: impl Buf,
+    is_end: bool,
+) -> Result<(), HandlerError> {
+    let len = data.remaining();
+    if len == 0 {
+        return if is_end { exchange.send_body(cx, now, &[], true, None) } else { Ok(()) };
+    }
+    if data.chunk().len() == len {
+        return exchange.send_body(cx, now, &[data.chunk()], is_end, None);
+    }
+    let mut slices = [IoSlice::new(&[]); MAX_PIECES];
+    let count = data.chunks_vectored(&mut slices);
+    let pieces: [&[u8]; MAX_PIECES] = std::array::from_fn(|at| slices.get(at).map_or(&[][..], |slice| &**slice));
+    let pieces = pieces.get(..count).unwrap_or_default();
+    if pieces.iter().map(|piece| piece.len()).sum::<usize>() == len {
+        return exchange.send_body(cx, now, pieces, is_end, None);
+    }
+    let whole = data.copy_to_bytes(len);
+    exchange.send_body(cx, now, &[&whole], is_end, None)
+}

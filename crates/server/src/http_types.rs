@@ -1,0 +1,108 @@
+//! Requests into the ecosystem's types, and responses out of them.
+
+use http::response::Parts;
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body::SizeHint;
+use sheave_net::socket::Socket;
+use sheave_proto::error::ProtocolError;
+use sheave_proto::fields::Fields;
+use sheave_proto::framing::{BodyLength, allows_content, declared_length};
+use sheave_proto::head::ResponseHead;
+use sheave_proto::version::Version;
+
+use crate::answer::Answer;
+use crate::error::HandlerError;
+use crate::exchange::Exchange;
+
+/// The request of `exchange` with `body`.
+///
+/// # Errors
+/// The answer to a target that `http` cannot hold, or to more fields than it can.
+pub(crate) fn request_of<S: Socket, B>(exchange: &Exchange<'_, S>, body: B) -> Result<Request<B>, Answer> {
+    let head = exchange.request();
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method().clone();
+    *request.uri_mut() = Uri::try_from(head.target()).map_err(|_| Answer::to_error(ProtocolError::InvalidTarget))?;
+    *request.version_mut() = match head.version() {
+        Version::Http10 => http::Version::HTTP_10,
+        Version::Http11 => http::Version::HTTP_11,
+        Version::Http2 => http::Version::HTTP_2,
+    };
+    *request.headers_mut() = HeaderMap::try_from(head.fields())
+        .map_err(|_| Answer::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-fields"))?;
+    Ok(request)
+}
+
+/// A response's head, and how its content is framed, where the content is as long as `hint` says.
+///
+/// A Content-Length among the fields counts, as for a file whose body does not know its length; it must not contradict a
+/// body that does. To HEAD, and with a 304, it says what a GET would have got. RFC 9110 §8.6
+///
+/// # Errors
+/// [`HandlerError::Failed`] with what contradicts itself.
+pub(crate) fn head_of(
+    parts: &Parts,
+    hint: &SizeHint,
+    method: &Method,
+) -> Result<(ResponseHead, BodyLength), HandlerError> {
+    let mut head = ResponseHead::new(parts.status);
+    *head.fields_mut() = Fields::try_from(&parts.headers).map_err(|error| HandlerError::Failed(error.label()))?;
+    let declared = declared_length(&head).map_err(|error| HandlerError::Failed(error.label()))?;
+    let has_content = allows_content(parts.status, method);
+    let length = match (declared, hint.exact()) {
+        (BodyLength::Known(len), Some(exact)) if has_content && len != exact => {
+            return Err(HandlerError::Failed("content-length-mismatch"));
+        }
+        (BodyLength::Known(len), _) => BodyLength::Known(len),
+        (BodyLength::Chunked, _) => BodyLength::Chunked,
+        // An empty body says nothing of what a GET would have got.
+        (_, Some(0)) if !has_content => BodyLength::None,
+        (_, Some(exact)) => BodyLength::Known(exact),
+        (_, None) => BodyLength::Chunked,
+    };
+    Ok((head, length))
+}
+
+/// Trailer fields that `http` can hold.
+pub(crate) fn trailers_of(fields: Option<Fields>) -> Option<HeaderMap> {
+    HeaderMap::try_from(&fields?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+
+    #[test]
+    fn how_content_is_framed() {
+        let none: &[(&str, &str)] = &[];
+        let five: &[(&str, &str)] = &[("content-length", "5")];
+        let chunked: &[(&str, &str)] = &[("transfer-encoding", "chunked")];
+        for (method, status, fields, exact, expected) in [
+            (Method::GET, 200, none, Some(5), Ok(BodyLength::Known(5))),
+            (Method::GET, 200, none, Some(0), Ok(BodyLength::Known(0))),
+            (Method::GET, 200, none, None, Ok(BodyLength::Chunked)),
+            (Method::GET, 200, five, None, Ok(BodyLength::Known(5))),
+            (Method::GET, 200, five, Some(5), Ok(BodyLength::Known(5))),
+            (Method::GET, 200, five, Some(4), Err("content-length-mismatch")),
+            (Method::GET, 200, chunked, Some(5), Ok(BodyLength::Chunked)),
+            (Method::GET, 200, &[("content-length", "five")], None, Err("invalid-content-length")),
+            (Method::HEAD, 200, five, Some(0), Ok(BodyLength::Known(5))),
+            (Method::HEAD, 200, none, Some(0), Ok(BodyLength::None)),
+            (Method::HEAD, 200, none, Some(5), Ok(BodyLength::Known(5))),
+            (Method::GET, 304, five, Some(0), Ok(BodyLength::Known(5))),
+            (Method::GET, 304, none, Some(0), Ok(BodyLength::None)),
+            (Method::GET, 204, none, Some(0), Ok(BodyLength::None)),
+        ] {
+            let mut response = Response::builder().status(status);
+            for (name, value) in fields {
+                response = response.header(*name, *value);
+            }
+            let (parts, ()) = response.body(()).unwrap().into_parts();
+            let hint = exact.map_or_else(SizeHint::new, SizeHint::with_exact);
+            let length = head_of(&parts, &hint, &method).map(|(_, length)| length);
+            assert_eq!(length, expected.map_err(HandlerError::Failed), "{method} {status} {fields:?} {exact:?}");
+        }
+    }
+}
