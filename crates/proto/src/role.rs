@@ -6,7 +6,7 @@ use std::time::Duration;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::machine::Intent;
-use sheave_lifecycle::phase::Phase;
+use sheave_lifecycle::phase::{Phase, Side};
 
 use crate::config::Timeouts;
 use crate::head::{RequestHead, ResponseHead};
@@ -21,6 +21,8 @@ pub trait Role: private::Sealed + Debug + Sized + 'static {
     type Head: Debug;
     /// Whether its connections are held to an age.
     const RETIRES: bool;
+    /// On which side of a relay its connections are.
+    const SIDE: Side;
 
     /// Where a connection stands.
     fn phase(state: State, exchanges: u64) -> Phase;
@@ -56,6 +58,7 @@ impl Role for Server {
     type Reader = RequestReader;
     type Head = RequestHead;
     const RETIRES: bool = true;
+    const SIDE: Side = Side::Downstream;
 
     fn phase(state: State, exchanges: u64) -> Phase {
         match (state.request, state.response) {
@@ -115,6 +118,7 @@ impl Role for Client {
     type Head = ResponseHead;
     /// Whoever keeps connections to be used again knows their age better.
     const RETIRES: bool = false;
+    const SIDE: Side = Side::Upstream;
 
     fn phase(state: State, exchanges: u64) -> Phase {
         match (state.request, state.response) {

@@ -342,8 +342,8 @@ fn the_last_request_of_a_connection_says_so() {
 }
 
 /// A connection with a request in hand whose body is still to come.
-fn uploading(config: ConnectionConfig) -> Connection<Server> {
-    let mut server = Connection::<Server>::new(Arc::new(config), NOW);
+fn uploading(config: impl Into<Arc<ConnectionConfig>>) -> Connection<Server> {
+    let mut server = Connection::<Server>::new(config.into(), NOW);
     let mut head = &b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"[..];
     assert!(server.receive(&mut head, NOW).is_ok());
     server
