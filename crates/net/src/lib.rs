@@ -4,6 +4,7 @@
 
 pub mod accept_backoff;
 pub mod alarm;
+pub mod balance;
 pub mod bind_error;
 pub mod clock;
 pub mod dial;
@@ -13,6 +14,7 @@ pub mod drain;
 pub mod endpoint;
 pub mod handshake;
 pub mod host_port;
+pub mod into_listener;
 pub mod leg;
 mod life;
 pub mod limits;

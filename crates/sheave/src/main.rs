@@ -4,7 +4,6 @@ mod access_log;
 mod address;
 mod admin;
 mod args;
-mod balance;
 mod banner;
 mod bind;
 mod calendar;

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::StatusCode;
 use sheave_lifecycle::drain::{DrainPhase, DrainPlan, DrainReport};
 use sheave_lifecycle::handover::Stage;
+use sheave_net::balance::Loads;
 use sheave_net::clock::Clock;
 use sheave_net::drain::{Drain, Urgency};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::balance::Loads;
 use crate::json::Object;
 use crate::lifetime::Event;
 

@@ -139,7 +139,7 @@ mod tests {
     use sheave_net::drain::Drain;
 
     use super::*;
-    use crate::balance::Loads;
+    use sheave_net::balance::Loads;
 
     fn admin(readiness: Readiness) -> Admin {
         let (events, _) = tokio::sync::mpsc::unbounded_channel();

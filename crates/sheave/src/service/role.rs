@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use sheave_lifecycle::observe::Observer;
+use sheave_net::balance::CountedSocket;
 use sheave_net::clock::Clock;
 use sheave_server::handler::Handler;
 
-use crate::balance::CountedSocket;
 use crate::pools::Pools;
 
 /// What a worker's handler may need to know.
