@@ -31,9 +31,10 @@ use crate::forward::is_idempotent;
 use crate::proxy::Proxy;
 use crate::pump::{Pump, Pumped};
 use crate::replay::Replay;
+use crate::tunnel;
 
 /// How one attempt ended.
-enum Tried {
+pub(crate) enum Tried {
     /// The exchange is over.
     Done,
     /// The client failed.
@@ -181,6 +182,7 @@ impl<C: Connect> Proxy<C> {
                 call.finish();
                 Tried::Done
             }
+            Pumped::Switched => tunnel::relay(exchange, call).await.map_or_else(Tried::Client, |()| Tried::Done),
             Pumped::Client(gone) => {
                 call.abandon(CloseReason::OtherSide);
                 Tried::Client(gone)
@@ -216,9 +218,11 @@ impl<C: Connect> Proxy<C> {
             return Err(Tried::Failed(Failure::Unresolved));
         }
         let first = turn.rotation % endpoints.len();
-        // RFC 9110 §9.2.2: what is neither safe nor idempotent cannot be sent again, and is not put at risk.
+        // RFC 9110 §9.2.2: what is neither safe nor idempotent cannot be sent again, and is not put at risk; nor is what
+        // may have begun a conversation in another protocol, whatever its method.
         let reuse = match is_fresh {
             true => Reuse::Never,
+            false if exchange.request().fields().contains(Known::Upgrade) => Reuse::Careful,
             false if is_idempotent(exchange.request().method()) || self.has_trusted_key(exchange) => Reuse::Usual,
             false => Reuse::Careful,
         };
@@ -296,7 +300,7 @@ async fn send_kept<U: Socket>(
 }
 
 /// Waits for `work`, and for the client's end or deadline.
-async fn beside<D: Socket, T>(exchange: &mut Exchange<'_, D>, work: impl Future<Output = T>) -> Result<T, Tried> {
+pub(crate) async fn beside<D: Socket, T>(exchange: &mut Exchange<'_, D>, work: impl Future<Output = T>) -> Result<T, Tried> {
     let mut work = pin!(work);
     poll_fn(|cx: &mut Context<'_>| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {

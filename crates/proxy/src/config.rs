@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use sheave_lifecycle::retry::RetryPolicy;
 
+use crate::connect::ConnectPolicy;
+
 /// Says which clients are trusted to tell whom they forward for.
 pub type Trust = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
@@ -46,6 +48,15 @@ pub struct ProxyConfig {
     pub max_replay_bytes: usize,
     /// How requests are spread over several origins.
     pub balance: Balance,
+    /// Protocols to which clients may switch through us, as `Upgrade` names them: a name in any case, which stands for
+    /// all of its versions, or a name with a version (`name/version`). What else clients offer is not passed on. Never
+    /// HTTP's own (`h2c`). Default: `websocket`. RFC 9110 §7.8
+    pub upgrades: Vec<String>,
+    /// Where CONNECT may lead. Default: nowhere, it is off.
+    pub connect: ConnectPolicy,
+    /// Whether fields whose names hold `_` are passed on for clients that are not trusted: to origins that turn fields
+    /// into environment variables they look like others, with `-`. Default: no.
+    pub keeps_underscores: bool,
 }
 
 impl Default for ProxyConfig {
@@ -58,6 +69,9 @@ impl Default for ProxyConfig {
             trust_idempotency_key: false,
             max_replay_bytes: 64 * 1024,
             balance: Balance::default(),
+            upgrades: vec!["websocket".to_owned()],
+            connect: ConnectPolicy::default(),
+            keeps_underscores: false,
         }
     }
 }

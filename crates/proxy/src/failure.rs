@@ -12,6 +12,8 @@ use sheave_server::answer::Answer;
 pub(crate) enum Failure {
     /// No origin has an address: its name was never resolved.
     Unresolved,
+    /// What is asked for leads nowhere where it may lead.
+    NotAllowed,
     /// No connection came to be.
     Pool(PoolError),
     /// The exchange on a connection failed, so far on.
@@ -22,7 +24,7 @@ impl Failure {
     /// How far the attempt had come.
     pub(crate) const fn progress(&self) -> Progress {
         match self {
-            Self::Unresolved => Progress::Connecting,
+            Self::Unresolved | Self::NotAllowed => Progress::Connecting,
             Self::Pool(error) => error.progress(),
             Self::Call(_, progress) => *progress,
         }
@@ -30,7 +32,7 @@ impl Failure {
 
     /// Whether another attempt at the same origin would meet the same: it is asked again only where there is another.
     pub(crate) const fn is_of_the_origin(&self) -> bool {
-        matches!(self, Self::Unresolved | Self::Pool(_))
+        matches!(self, Self::Unresolved | Self::NotAllowed | Self::Pool(_))
     }
 
     /// Whether the request has waited for a connection for as long as anybody waits.
@@ -42,6 +44,7 @@ impl Failure {
     pub(crate) fn answer(&self) -> Answer {
         let (status, cause) = match self {
             Self::Unresolved => (StatusCode::BAD_GATEWAY, "upstream-unresolved"),
+            Self::NotAllowed => (StatusCode::FORBIDDEN, "connect-not-allowed"),
             Self::Pool(error) => {
                 let status = match error {
                     PoolError::Dial(error) if error.is_local_exhaustion() => StatusCode::SERVICE_UNAVAILABLE,

@@ -14,6 +14,7 @@ use sheave_proto::version::Version;
 use sheave_server::answer::Answer;
 
 use crate::config::ProxyConfig;
+use crate::upgrade;
 
 /// What becomes of a request.
 pub(crate) enum Onward {
@@ -47,9 +48,6 @@ pub(crate) fn prepare_request(head: &mut RequestHead, peer: Option<SocketAddr>, 
 }
 
 fn onward(head: &mut RequestHead) -> Result<Onward, ProtocolError> {
-    if *head.method() == Method::CONNECT {
-        return Ok(Onward::Refuse(Answer::new(StatusCode::NOT_IMPLEMENTED, "connect-not-supported")));
-    }
     let body = framing::request_body(head)?;
     match hop::max_forwards(head)? {
         Some(0) if *head.method() == Method::TRACE => Ok(Onward::Local(Local::Trace)),
@@ -72,9 +70,15 @@ fn rewrite(head: &mut RequestHead, peer: Option<SocketAddr>, config: &ProxyConfi
     {
         return Err(Answer::new(StatusCode::LOOP_DETECTED, "proxy-loop"));
     }
+    let offer = upgrade::offer(head, &config.upgrades);
+    let fields = head.fields_mut();
     hop::strip_hop_by_hop(fields).map_err(Answer::to_error)?;
     testify(fields, peer.map(|peer| peer.ip().to_canonical()), host.as_deref(), config);
     append_via(fields, version, config);
+    if let Some(offer) = offer {
+        // Made of what was a field before. It is for the next hop, as ours.
+        let _ = fields.push(Known::Upgrade, &offer);
+    }
     Ok(())
 }
 
@@ -110,7 +114,7 @@ fn testify(fields: &mut Fields, client: Option<IpAddr>, host: Option<&str>, conf
         }
         return;
     }
-    fields.retain(|field| !is_testimony(field));
+    fields.retain(|field| !is_testimony(field) && (config.keeps_underscores || !has_underscore(field)));
     let _ = fields.push(Known::XForwardedFor, address.as_bytes());
     if let Some(host) = host {
         let _ = fields.push(Known::XForwardedHost, host.as_bytes());
@@ -133,11 +137,21 @@ fn append(fields: &mut Fields, name: Known, member: &[u8]) {
 
 /// Removes from a request's trailers what is meant for this hop alone, and what only a proxy says, whoever sent it: an
 /// origin may merge trailers into the head (RFC 9110 §6.5.1), where what stands there is ours.
-pub(crate) fn prepare_request_trailers(trailers: &mut Fields) {
+///
+/// Whoever is trusted to speak in the head is not asked for here: trailers come too late to be of use to anybody honest.
+pub(crate) fn prepare_request_trailers(trailers: &mut Fields, config: &ProxyConfig) {
     if hop::strip_hop_by_hop(trailers).is_err() {
         trailers.clear();
     }
-    trailers.retain(|field| !is_testimony(field) && field.known() != Some(Known::Via));
+    trailers.retain(|field| {
+        let is_kept = config.keeps_underscores || !has_underscore(field);
+        is_kept && !is_testimony(field) && field.known() != Some(Known::Via)
+    });
+}
+
+/// Whether an origin that turns fields into environment variables could take it for another, with `-` for `_`.
+fn has_underscore(field: Field<'_>) -> bool {
+    field.known().is_none() && field.name().contains('_')
 }
 
 /// Whether it says for whom a proxy asks, or looks to an origin as if it did.
@@ -186,8 +200,13 @@ pub(crate) fn prepare_response(
         framing::declared_length(head)?
     };
     let version = head.version();
+    let protocols = upgrade::answer(head, &config.upgrades);
     hop::strip_hop_by_hop(head.fields_mut())?;
     append_via(head.fields_mut(), version, config);
+    if let Some(protocols) = protocols {
+        // Made of what was a field before.
+        let _ = head.fields_mut().push(Known::Upgrade, &protocols);
+    }
     Ok(body)
 }
 

@@ -6,8 +6,12 @@
 mod attempt;
 mod balance;
 pub mod config;
+pub mod connect;
+pub mod connect_rule;
 mod failure;
 mod forward;
 pub mod proxy;
 mod pump;
 mod replay;
+mod tunnel;
+mod upgrade;

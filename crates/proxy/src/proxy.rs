@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use sheave_client::config::ClientConfig;
 use sheave_client::origin::Origin;
 use sheave_client::pool::Pool;
@@ -22,6 +22,7 @@ use sheave_server::handler::Handler;
 use crate::balance::Balancer;
 use crate::config::ProxyConfig;
 use crate::forward::{Local, Onward, prepare_request};
+use crate::upgrade;
 
 /// A reverse proxy. One per worker: it owns that worker's pool.
 pub struct Proxy<C: Connect> {
@@ -39,6 +40,8 @@ pub enum BuildError {
     NoOrigin,
     /// The pseudonym cannot stand in `Via`: it is not a token. RFC 9110 §7.6.3
     Pseudonym,
+    /// A protocol that clients shall be able to switch to is not `name` or `name/version`, or is HTTP. RFC 9110 §7.8
+    Upgrade,
 }
 
 impl fmt::Display for BuildError {
@@ -46,6 +49,9 @@ impl fmt::Display for BuildError {
         f.write_str(match self {
             Self::NoOrigin => "there is no origin to send requests to",
             Self::Pseudonym => "the pseudonym for Via must be a name without blanks, commas or other separators",
+            Self::Upgrade => {
+                "a protocol to switch to must be a name, or a name and a version (name/version), and not HTTP"
+            }
         })
     }
 }
@@ -74,6 +80,9 @@ impl<C: Connect> Proxy<C> {
         if !config.pseudonym.as_ref().is_none_or(is_token) {
             return Err(BuildError::Pseudonym);
         }
+        if !config.upgrades.iter().all(|protocol| upgrade::is_protocol(protocol)) {
+            return Err(BuildError::Upgrade);
+        }
         let pool = Pool::new(connector, client, clock, observer);
         origins.iter().for_each(|origin| pool.follow(origin));
         Ok(Self {
@@ -99,6 +108,9 @@ where
     C::Socket: 'static,
 {
     async fn handle(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
+        if *exchange.request().method() == Method::CONNECT {
+            return self.connect(exchange).await;
+        }
         let peer = exchange.peer();
         match prepare_request(exchange.request_mut(), peer, &self.config) {
             Onward::Forward(body) => self.forward(exchange, body).await,

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use http::StatusCode;
 use sheave_client::call::Call;
 use sheave_client::error::CallError;
 use sheave_lifecycle::time::Time;
@@ -26,6 +27,8 @@ pub(crate) enum Pumped {
     Client(HandlerError),
     /// The origin failed.
     Origin(CallError),
+    /// Both connections are a tunnel from here on.
+    Switched,
 }
 
 /// What a pump works on.
@@ -53,6 +56,7 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
                 }
                 match self.poll_response(cx, now) {
                     Poll::Ready(Err(end)) => return Poll::Ready(end),
+                    Poll::Ready(Ok(())) if self.exchange.is_tunnel() => return Poll::Ready(Pumped::Switched),
                     Poll::Ready(Ok(())) if self.exchange.has_answered() => return Poll::Ready(Pumped::Done),
                     Poll::Ready(Ok(())) => {}
                     Poll::Pending => break,
@@ -87,7 +91,7 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
                 return Poll::Pending;
             }
             let (call, replay) = (&mut *self.call, &mut *self.replay);
-            let (keeps, max) = (self.keeps_body, self.config.max_replay_bytes);
+            let (keeps, config) = (self.keeps_body, self.config);
             let waker = cx.waker();
             let moved = self.exchange.poll_body_with(cx, now, |mut batch| {
                 let cx = &mut Context::from_waker(waker);
@@ -95,11 +99,11 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
                 if batch.error.is_some() {
                     return Ok(());
                 }
-                batch.trailers.iter_mut().for_each(prepare_request_trailers);
+                batch.trailers.iter_mut().for_each(|trailers| prepare_request_trailers(trailers, config));
                 let sent = call.send_body(cx, now, &batch.data, batch.is_end, batch.trailers.as_ref());
                 // What a dead connection did not take is here still, and nowhere else: another attempt can send it.
                 let keeps = keeps || call.has_written_nothing();
-                replay.note(&batch.data, batch.is_end, batch.trailers.is_some(), keeps, max);
+                replay.note(&batch.data, batch.is_end, batch.trailers.is_some(), keeps, config.max_replay_bytes);
                 sent
             });
             match moved {
@@ -151,7 +155,12 @@ fn pass_on<D: Socket>(
     for mut head in batch.interim.into_iter().chain(batch.head) {
         let body = prepare_response(&mut head, exchange.request().method(), config)
             .map_err(|error| Pumped::Origin(CallError::Protocol(error)))?;
-        exchange.send_head(&mut head, body).map_err(Pumped::Client)?;
+        if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // The call took it only because it answers what was offered.
+            exchange.switch(&mut head).map_err(Pumped::Client)?;
+        } else {
+            exchange.send_head(&mut head, body).map_err(Pumped::Client)?;
+        }
     }
     if batch.data.is_empty() && !batch.is_end || exchange.has_answered() {
         return Ok(());
