@@ -22,6 +22,8 @@ pub struct ClientConfig {
     pub write_timeout: Duration,
     /// How connections are opened, and how long that may take.
     pub dial: DialPlan,
+    /// How long what lies between TCP and HTTP may take, where something does: TLS, a PROXY header. Default: 10 s.
+    pub handshake_timeout: Duration,
     /// Up to which age parked connections are reused, by what is learned of each address.
     pub keep_alive: KeepAlivePolicy,
     /// Whether the kernel is asked whether a parked connection is alive before it is reused. Default: true. Without it, a
@@ -51,6 +53,7 @@ impl Default for ClientConfig {
             connection: ConnectionConfig { timeouts, ..ConnectionConfig::default() },
             write_timeout: Duration::from_secs(30),
             dial: DialPlan::default(),
+            handshake_timeout: Duration::from_secs(10),
             keep_alive: KeepAlivePolicy::default(),
             check_before_reuse: true,
             max_idle: 1024,

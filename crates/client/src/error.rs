@@ -1,6 +1,8 @@
 //! Why an exchange with an origin failed, and what follows from it: for retries, for logs, and for whoever asked.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::Method;
 use sheave_lifecycle::close::CloseReason;
@@ -8,6 +10,7 @@ use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::errno::IoFault;
 use sheave_lifecycle::retry::{Attempt, Evidence, Progress, RetryPolicy, Sent, Verdict, judge};
 use sheave_net::dial_error::DialError;
+use sheave_net::handshake::HandshakeError;
 use sheave_proto::error::{Misuse, ProtocolError};
 
 /// Why there is no connection.
@@ -20,6 +23,42 @@ pub enum PoolError {
     QueueTimedOut,
     /// No address could be connected to; or none is tried just now, because that failed a moment ago.
     Dial(DialError),
+    /// An address was connected to, and the connection never became ready to carry HTTP; or its like did not a moment ago.
+    Handshake(FailedHandshake),
+}
+
+/// A connection that never became ready to carry HTTP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FailedHandshake {
+    /// The address.
+    pub address: SocketAddr,
+    /// How it ended.
+    pub end: HandshakeEnd,
+}
+
+/// How a handshake ended that brought no connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum HandshakeEnd {
+    /// It failed.
+    Failed(HandshakeError),
+    /// Its time was over: this long.
+    TimedOut(Duration),
+}
+
+impl FailedHandshake {
+    /// Why there is no connection.
+    pub const fn reason(&self) -> CloseReason {
+        match &self.end {
+            HandshakeEnd::Failed(error) => error.close_reason(),
+            HandshakeEnd::TimedOut(_) => CloseReason::TimedOut(Timer::Handshake),
+        }
+    }
+
+    /// Whether this machine has run out of something, so that the origin is not to blame.
+    pub const fn is_local_exhaustion(&self) -> bool {
+        matches!(&self.end, HandshakeEnd::Failed(HandshakeError::Io(fault)) if fault.errno.is_exhaustion())
+    }
 }
 
 /// Why an exchange on a connection failed.
@@ -88,6 +127,7 @@ impl ClientError {
     pub fn close_reason(&self) -> Option<CloseReason> {
         match self {
             Self::Pool(PoolError::Dial(error)) => Some(error.reason()),
+            Self::Pool(PoolError::Handshake(failed)) => Some(failed.reason()),
             Self::Pool(PoolError::QueueFull | PoolError::QueueTimedOut) => None,
             Self::Call(error, _) => Some(error.close_reason()),
         }
@@ -107,7 +147,7 @@ impl PoolError {
     pub const fn progress(&self) -> Progress {
         match self {
             Self::QueueFull | Self::QueueTimedOut => Progress::Queued,
-            Self::Dial(_) => Progress::Connecting,
+            Self::Dial(_) | Self::Handshake(_) => Progress::Connecting,
         }
     }
 
@@ -125,6 +165,11 @@ impl PoolError {
                 (_, CloseReason::PeerUnreachable(_)) => "upstream-unreachable",
                 (Some(Errno::ECONNREFUSED), _) => "upstream-connect-refused",
                 _ => "upstream-connect-failed",
+            },
+            Self::Handshake(failed) => match &failed.end {
+                _ if failed.is_local_exhaustion() => "local-memory-exhausted",
+                HandshakeEnd::Failed(error) => handshake_label(error),
+                HandshakeEnd::TimedOut(_) => "upstream-tls-timeout",
             },
         }
     }
@@ -163,6 +208,39 @@ impl CallError {
     }
 }
 
+macro_rules! causes {
+    ($label:expr; $($cause:literal)*) => {
+        match $label {
+            $($cause => concat!("upstream-tls-", $cause),)*
+            _ => "upstream-tls-failed",
+        }
+    };
+}
+
+/// The stable name of a handshake's failure, as seen from whoever wanted to send a request.
+fn handshake_label(error: &HandshakeError) -> &'static str {
+    match error {
+        HandshakeError::Io(fault) if fault.errno.is_peer_gone() => "upstream-tls-reset",
+        HandshakeError::Io(fault) if fault.errno.is_unreachable() => "upstream-unreachable",
+        HandshakeError::Io(_) => "upstream-tls-io-error",
+        HandshakeError::Closed => "upstream-tls-closed",
+        error => causes! { error.label();
+            "certificate-expired" "certificate-not-yet-valid" "unknown-issuer" "name-mismatch" "bad-signature"
+            "unsupported-signature" "certificate-revoked" "wrong-purpose" "bad-certificate" "alpn-mismatch"
+            "no-common-protocol-version" "no-common-cipher" "not-tls" "protocol-violation" "handshake-failed"
+            "peer-alert-close-notify" "peer-alert-unexpected-message" "peer-alert-bad-record-mac"
+            "peer-alert-record-overflow" "peer-alert-handshake-failure" "peer-alert-bad-certificate"
+            "peer-alert-unsupported-certificate" "peer-alert-certificate-revoked" "peer-alert-certificate-expired"
+            "peer-alert-certificate-unknown" "peer-alert-illegal-parameter" "peer-alert-unknown-ca"
+            "peer-alert-access-denied" "peer-alert-decode-error" "peer-alert-decrypt-error"
+            "peer-alert-protocol-version" "peer-alert-insufficient-security" "peer-alert-internal-error"
+            "peer-alert-inappropriate-fallback" "peer-alert-user-canceled" "peer-alert-no-renegotiation"
+            "peer-alert-missing-extension" "peer-alert-unsupported-extension" "peer-alert-unrecognized-name"
+            "peer-alert-certificate-required" "peer-alert-no-application-protocol" "peer-alert-other"
+        },
+    }
+}
+
 impl From<PoolError> for ClientError {
     fn from(error: PoolError) -> Self {
         Self::Pool(error)
@@ -175,6 +253,17 @@ impl fmt::Display for PoolError {
             Self::QueueFull => f.write_str("as many requests wait for a connection to the origin as may"),
             Self::QueueTimedOut => f.write_str("no connection to the origin came free in time"),
             Self::Dial(error) => error.fmt(f),
+            Self::Handshake(failed) => failed.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for FailedHandshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the origin at {} was connected to, but ", self.address)?;
+        match &self.end {
+            HandshakeEnd::Failed(error) => error.fmt(f),
+            HandshakeEnd::TimedOut(after) => write!(f, "its handshake was not over within {after:?}"),
         }
     }
 }
@@ -202,13 +291,12 @@ impl fmt::Display for ClientError {
 }
 
 impl std::error::Error for PoolError {}
+impl std::error::Error for FailedHandshake {}
 impl std::error::Error for CallError {}
 impl std::error::Error for ClientError {}
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use sheave_lifecycle::errno::{Errno, Op};
     use sheave_net::dial_error::{AttemptEnd, FailedAttempt};
 
@@ -218,6 +306,33 @@ mod tests {
         let end = AttemptEnd::Failed(IoFault { op: Op::Connect, errno });
         let attempts = vec![FailedAttempt { address: ([192, 0, 2, 1], 80).into(), end }];
         PoolError::Dial(DialError { attempts, connect_timeout: Duration::from_secs(5) }).into()
+    }
+
+    fn handshake(end: HandshakeEnd) -> ClientError {
+        PoolError::Handshake(FailedHandshake { address: ([192, 0, 2, 1], 443).into(), end }).into()
+    }
+
+    fn tls(label: &'static str) -> HandshakeEnd {
+        HandshakeEnd::Failed(HandshakeError::Tls { label, detail: "as told".to_owned() })
+    }
+
+    #[test]
+    fn handshakes_name_their_cause_and_are_evidence_that_nothing_was_sent() {
+        let reset = HandshakeError::Io(IoFault { op: Op::Read, errno: Errno::ECONNRESET });
+        for (end, label, reason) in [
+            (tls("certificate-expired"), "upstream-tls-certificate-expired", "handshake-failed"),
+            (tls("peer-alert-unknown-ca"), "upstream-tls-peer-alert-unknown-ca", "handshake-failed"),
+            (tls("of another age"), "upstream-tls-failed", "handshake-failed"),
+            (HandshakeEnd::Failed(HandshakeError::Closed), "upstream-tls-closed", "peer-closed"),
+            (HandshakeEnd::Failed(reset), "upstream-tls-reset", "peer-reset"),
+            (HandshakeEnd::TimedOut(Duration::from_secs(10)), "upstream-tls-timeout", "timeout-handshake"),
+        ] {
+            let error = handshake(end);
+            assert_eq!((error.label(), error.request_was_sent()), (label, Sent::No), "{error:?}");
+            assert!(error.is_safe_to_retry(&Method::POST), "{error:?}");
+            assert_eq!(error.close_reason().map(CloseReason::label), Some(reason));
+            assert!(error.to_string().contains("192.0.2.1:443"), "{error}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Parked connections by where they go: the youngest first, and only those that the kernel says are alive.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
 use sheave_lifecycle::close::CloseReason;
@@ -17,7 +18,7 @@ use sheave_proto::connection::Connection;
 
 use crate::call::Call;
 use crate::config::ClientConfig;
-use crate::error::PoolError;
+use crate::error::{FailedHandshake, HandshakeEnd, PoolError};
 use crate::followed::Followed;
 use crate::origin::Origin;
 use crate::parked::{ClientLeg, Parked, end, found_dead};
@@ -184,31 +185,55 @@ impl<C: Connect> Pool<C> {
         let Shelves { context, config, .. } = &*self.shelves;
         let began = context.clock.now();
         let endpoints: Vec<Endpoint> = places.iter().map(|place| place.endpoint.clone()).collect();
-        let dialed = dial(&self.connector, &endpoints, &config.dial).await;
-        let now = context.clock.now();
-        match dialed {
-            Ok(dialed) => {
-                self.shelves.note_failures(&endpoints, &dialed.failed, began, now);
-                self.shelves.note_connected(dialed.endpoint.site());
-                let machine = Connection::new(self.connection.clone(), now);
-                let ends =
-                    Ends { side: Side::Upstream, peer: Some(dialed.endpoint.address()), local: dialed.socket.local() };
-                let leg = Box::new(Leg::open(machine, dialed.socket, ends, context.clone(), now));
-                let mut places = places.into_iter();
-                match places.find(|place| place.endpoint == dialed.endpoint) {
-                    Some(place) => Ok((leg, place)),
-                    None => {
-                        end(leg, CloseReason::Bug("connected-elsewhere"));
-                        Err(PoolError::QueueTimedOut)
-                    }
-                }
-            }
+        let dialed = match dial(&self.connector, &endpoints, &config.dial).await {
+            Ok(dialed) => dialed,
             Err(error) => {
-                self.shelves.note_failures(&endpoints, &error.attempts, began, now);
+                self.shelves.note_failures(&endpoints, &error.attempts, began, context.clock.now());
                 context.observer.connect_failed(endpoints.first().map(Endpoint::address), error.reason());
-                Err(PoolError::Dial(error))
+                return Err(PoolError::Dial(error));
+            }
+        };
+        self.shelves.note_failures(&endpoints, &dialed.failed, began, context.clock.now());
+        // The other places are others' from here on.
+        let place = places.into_iter().find(|place| place.endpoint == dialed.endpoint);
+        let socket = self.shake_hands(dialed.socket, &dialed.endpoint, began).await?;
+        self.shelves.note_connected(dialed.endpoint.site());
+        let now = context.clock.now();
+        let machine = Connection::new(self.connection.clone(), now);
+        let ends = Ends { side: Side::Upstream, peer: Some(dialed.endpoint.address()), local: socket.local() };
+        let leg = Box::new(Leg::open(machine, socket, ends, context.clone(), now));
+        match place {
+            Some(place) => Ok((leg, place)),
+            None => {
+                end(leg, CloseReason::Bug("connected-elsewhere"));
+                Err(PoolError::QueueTimedOut)
             }
         }
+    }
+
+    /// Makes a connection ready to carry HTTP. Until it is, it counts as one that is being opened: an end is told as a
+    /// failure to connect.
+    async fn shake_hands(
+        &self,
+        mut socket: C::Socket,
+        endpoint: &Endpoint,
+        began: Time,
+    ) -> Result<C::Socket, PoolError> {
+        let Shelves { context, config, .. } = &*self.shelves;
+        let shaken = poll_fn(|cx| socket.poll_handshake(cx));
+        let end = match tokio::time::timeout(config.handshake_timeout, shaken).await {
+            Ok(Ok(())) => return Ok(socket),
+            Ok(Err(error)) => HandshakeEnd::Failed(error),
+            Err(_) => HandshakeEnd::TimedOut(config.handshake_timeout),
+        };
+        let failed = FailedHandshake { address: endpoint.address(), end };
+        let (reason, is_its_fault) = (failed.reason(), !failed.is_local_exhaustion());
+        context.observer.connect_failed(Some(failed.address), reason);
+        let error = PoolError::Handshake(failed);
+        if is_its_fault {
+            self.shelves.note_failure(endpoint.site(), error.clone(), began, context.clock.now());
+        }
+        Err(error)
     }
 
     /// Connections to `site` that carry an exchange, or are being opened.

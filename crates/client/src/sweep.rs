@@ -77,6 +77,7 @@ impl<C: Connect> Pool<C> {
         .await;
     }
 
+    #[expect(clippy::mutable_key_type, reason = "sites are compared by what of TLS never changes")]
     async fn sweep_once(&self) {
         let known = self.known();
         let is_gone = |site: &Site| !known.is_empty() && !known.contains(site);
@@ -94,6 +95,7 @@ impl<C: Connect> Pool<C> {
     }
 
     /// Where the followed origins are; none where none is followed, or none is known yet.
+    #[expect(clippy::mutable_key_type, reason = "sites are compared by what of TLS never changes")]
     fn known(&self) -> HashSet<Site> {
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed.iter_mut().for_each(Followed::refresh);

@@ -5,6 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::tls::client::ClientTls;
+use crate::tls::name::PeerName;
+
 /// What a connection goes to: a place, and for whom it is.
 ///
 /// Cheap to clone, to hash and to compare: an address, and two pointers that are null for plain HTTP.
@@ -24,11 +27,22 @@ pub struct Site {
 /// How an address is spoken to. The default is plain HTTP/1 over TCP.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Manner {
+    /// TLS, if that is to be between us and the address.
+    pub tls: Option<Secure>,
     /// Which versions of HTTP may be spoken. Without TLS there is no choice to be made on the wire: then
     /// [`Protocols::Either`] is HTTP/1.
     pub protocols: Protocols,
     /// Whether each connection begins with a PROXY header that names the client for whom it was made.
     pub announces: Option<ProxyHeader>,
+}
+
+/// TLS to an address: by whose rules, and to whom.
+#[derive(Clone, Debug)]
+pub struct Secure {
+    /// Whom we believe, and what we show of ourselves.
+    pub client: ClientTls,
+    /// Whose certificate the other side must have.
+    pub name: PeerName,
 }
 
 /// Which versions of HTTP may be spoken to an address.
@@ -68,7 +82,7 @@ struct Hashed {
     hash: u64,
 }
 
-static PLAIN: Manner = Manner { protocols: Protocols::Http1, announces: None };
+static PLAIN: Manner = Manner { tls: None, protocols: Protocols::Http1, announces: None };
 
 impl Manner {
     /// Whether it is HTTP/1 over TCP, and nothing else.
@@ -78,12 +92,35 @@ impl Manner {
 
     /// Whether TLS is between us and the address.
     pub fn is_secured(&self) -> bool {
-        false
+        self.tls.is_some()
     }
 
     /// Whether it has no part for layers between TCP and HTTP: a socket of TCP alone will do.
     pub fn is_bare(&self) -> bool {
-        self.announces.is_none()
+        self.announces.is_none() && self.tls.is_none()
+    }
+
+    /// The scheme and version by which it is told from others: `http`, `h2c` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        match (&self.tls, self.protocols) {
+            (Some(_), _) => "https",
+            (None, Protocols::Http2) => "h2c",
+            (None, _) => "http",
+        }
+    }
+}
+
+impl PartialEq for Secure {
+    fn eq(&self, other: &Self) -> bool {
+        self.client.is_same(&other.client) && self.name == other.name
+    }
+}
+
+impl Eq for Secure {}
+
+impl Hash for Secure {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
     }
 }
 
@@ -210,12 +247,13 @@ impl From<Site> for Endpoint {
 }
 
 impl fmt::Display for Site {
-    /// The address alone for plain HTTP/1; `address (h2c)` and the like otherwise.
+    /// The address alone for plain HTTP/1; `address (h2c)` or `address (https example.com)` otherwise.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.address, f)?;
-        match self.manner().protocols {
-            Protocols::Http2 => f.write_str(" (h2c)"),
-            Protocols::Http1 | Protocols::Either => Ok(()),
+        match (&self.manner().tls, self.manner().protocols) {
+            (Some(secure), _) => write!(f, " (https {})", secure.name),
+            (None, Protocols::Http2) => f.write_str(" (h2c)"),
+            (None, _) => Ok(()),
         }
     }
 }
@@ -224,10 +262,21 @@ impl fmt::Display for Site {
 mod tests {
     use std::collections::HashSet;
 
+    use crate::tls::client::{ClientSettings, Trust};
+
     use super::*;
 
-    const H2C: Manner = Manner { protocols: Protocols::Http2, announces: None };
-    const ANNOUNCING: Manner = Manner { protocols: Protocols::Http1, announces: Some(ProxyHeader::V2) };
+    const H2C: Manner = Manner { tls: None, protocols: Protocols::Http2, announces: None };
+    const ANNOUNCING: Manner = Manner { tls: None, protocols: Protocols::Http1, announces: Some(ProxyHeader::V2) };
+
+    fn secure(client: &ClientTls, name: &str) -> Manner {
+        let secure = Secure { client: client.clone(), name: name.parse().unwrap() };
+        Manner { tls: Some(secure), protocols: Protocols::Either, announces: None }
+    }
+
+    fn tls() -> ClientTls {
+        ClientTls::new(&ClientSettings::new(Trust::AnybodyInsecurely)).unwrap()
+    }
 
     fn address(last: u8) -> SocketAddr {
         ([192, 0, 2, last], 80).into()
@@ -238,6 +287,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::mutable_key_type, reason = "they are compared by what of TLS never changes")]
     fn equal_is_what_may_share_a_connection() {
         let plain = Endpoint::from(address(1));
         let all = [
@@ -259,6 +309,19 @@ mod tests {
         assert_eq!(plain.clone().on_behalf_of(client(7)), plain, "nobody is told");
         assert_eq!(all[4].site(), all[5].site(), "what is known of a place is known for all clients");
         assert_eq!(all[4].spoken_to(ANNOUNCING), all[4]);
+    }
+
+    #[test]
+    fn secured_connections_are_as_good_as_each_other_by_name_and_rules() {
+        let (one, other) = (tls(), tls());
+        let site = |client, name| Site::new(address(1), secure(client, name));
+        let clone = one.clone();
+        assert_eq!(site(&one, "a.example"), site(&clone, "A.example."));
+        assert_ne!(site(&one, "a.example"), site(&one, "b.example"));
+        assert_ne!(site(&one, "a.example"), site(&other, "a.example"));
+        assert_ne!(site(&one, "a.example"), Site::from(address(1)));
+        assert_eq!(site(&one, "a.example").to_string(), "192.0.2.1:80 (https a.example)");
+        assert_eq!([secure(&one, "a").scheme(), H2C.scheme(), Manner::default().scheme()], ["https", "h2c", "http"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod dial;
 pub mod dial_error;
 pub mod dial_order;
+pub mod dial_tls;
 pub mod drain;
 pub mod endpoint;
 pub mod handshake;

@@ -234,7 +234,7 @@ impl<C: Connect> Proxy<C> {
         match beside(exchange, Pool::connect(&self.pool, &in_turn, reuse)).await? {
             Ok(call) => Ok(call),
             Err(error) => {
-                if let PoolError::Dial(_) = error {
+                if let PoolError::Dial(_) | PoolError::Handshake(_) = error {
                     turn.refused(exchange.clock().now());
                 }
                 Err(Tried::Failed(Failure::Pool(error)))

@@ -52,6 +52,11 @@ impl Failure {
                         CloseReason::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
                         _ => StatusCode::BAD_GATEWAY,
                     },
+                    PoolError::Handshake(failed) if failed.is_local_exhaustion() => StatusCode::SERVICE_UNAVAILABLE,
+                    PoolError::Handshake(failed) => match failed.reason() {
+                        CloseReason::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+                        _ => StatusCode::BAD_GATEWAY,
+                    },
                     _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 (status, error.label())
