@@ -128,8 +128,12 @@ impl<R: Role> Multiplex<R> {
         if !bytes.is_empty() {
             self.heard(now);
         }
+        let had_settings = self.watch.has_settings();
         let judged = self.watch.receive(bytes, now);
         self.judge(judged)?;
+        if !had_settings && self.watch.has_settings() {
+            self.since = now;
+        }
         if R::SIDE == Side::Upstream
             && let Some(goaway) = self.watch.peer_goaway()
             && !matches!(self.going, Going::Final(_))
@@ -149,9 +153,15 @@ impl<R: Role> Multiplex<R> {
     pub fn send(&mut self, bytes: &[u8], now: Time) -> Result<(), Flood> {
         let judged = self.watch.send(bytes, now);
         self.judge(judged)?;
-        if self.watch.own_goaway().is_some_and(|goaway| !goaway.is_announcement()) {
-            let reason = self.going_for().unwrap_or(CloseReason::Agreed);
-            self.going = Going::Final(reason);
+        if let Some(goaway) = self.watch.own_goaway()
+            && !goaway.is_announcement()
+        {
+            self.going = Going::Final(match goaway.code {
+                ErrorCode::None => self.going_for().unwrap_or(CloseReason::Agreed),
+                // The framing layer's own verdict.
+                ErrorCode::EnhanceYourCalm => CloseReason::Flooded(goaway.code.label()),
+                code => CloseReason::Protocol(code.label()),
+            });
         }
         self.settle();
         Ok(())

@@ -8,7 +8,7 @@ use sheave_lifecycle::byte_floor::Allowance;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::machine::{Intent, Machine};
-use sheave_lifecycle::phase::Phase;
+use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::time::Time;
 
 use crate::config::ConnectionConfig;
@@ -18,7 +18,7 @@ use crate::framing::BodyLength;
 use crate::h2_code::ErrorCode;
 use crate::h2_head;
 use crate::role::Role;
-use crate::state::{State, Step};
+use crate::state::{ResponseState, State, Step};
 
 mod client;
 mod server;
@@ -146,7 +146,11 @@ impl<R: Role> Stream<R> {
         if self.peer_code.is_some() || (has_sent_all && self.peer_has_ended) {
             return None;
         }
-        intent.reason().map(|reason| ErrorCode::of_stream(reason, self.is_tunnel()))
+        match intent.reason().map(|reason| ErrorCode::of_stream(reason, self.is_tunnel())) {
+            // RFC 9113 §8.1: a server has no more use for a request; a client gives up its own.
+            Some(ErrorCode::None) if R::SIDE == Side::Upstream => Some(ErrorCode::Cancel),
+            code => code,
+        }
     }
 
     /// Counts the content of a DATA frame, padding not included.
@@ -208,10 +212,19 @@ impl<R: Role> Stream<R> {
         Ok(())
     }
 
-    /// The peer reset the stream. What it had not said by then, it never will: a request that was not whole is none.
-    pub fn receive_reset(&mut self, code: ErrorCode) {
+    /// The peer reset the stream. [`Self::peer_code`] is what it said.
+    ///
+    /// # Errors
+    /// What it had not said by then, it never will: [`ProtocolError::TruncatedHead`] or [`ProtocolError::TruncatedBody`], where
+    /// its message was not whole. RFC 9113 §8.1
+    pub fn receive_reset(&mut self, code: ErrorCode) -> Result<(), ProtocolError> {
         self.peer_code.get_or_insert(code);
         self.end_with(Intent::Abort(CloseReason::PeerClosed));
+        match (R::end_of_receiving(self.state), R::SIDE, self.state.response) {
+            (Some(_), ..) => Err(ProtocolError::TruncatedBody),
+            (None, Side::Upstream, ResponseState::Idle | ResponseState::Owed) => Err(ProtocolError::TruncatedHead),
+            _ => Ok(()),
+        }
     }
 
     /// Counts content that is being sent; `is_end` says that it is the last, so that END_STREAM goes with it or with the

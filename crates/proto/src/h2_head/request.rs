@@ -43,6 +43,9 @@ pub fn read_request(
     let mut reader = Reader::new(&parts.headers, limits.max_fields, limit, ProtocolError::HeadTooLarge { limit })?;
     reader.count(start_line_bytes)?;
     let host = host(&parts.headers, authority)?;
+    if authority.is_some() {
+        reader.count(host.len())?;
+    }
     reader.fields.push(Known::Host, host.as_bytes()).map_err(|_| ProtocolError::InvalidHost)?;
     let mut has_cookie = false;
     for (name, value) in &parts.headers {
