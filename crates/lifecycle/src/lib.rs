@@ -3,6 +3,7 @@
 //! Everything here is a value or a pure function over values: what an errno means, how a connection may end, which
 //! deadline is next, whether a request may be sent again, how far a drain has come. Time is an argument.
 
+pub mod arriving;
 pub mod backoff;
 pub mod both;
 pub mod byte_floor;

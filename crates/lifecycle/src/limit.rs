@@ -16,12 +16,20 @@ pub enum Limit {
     Exchanges,
     /// Descriptors: the process's, or the machine's.
     Descriptors,
+    /// Handshakes under way at a time.
+    Handshakes,
 }
 
 impl Limit {
     /// All limits.
-    pub const ALL: [Self; 5] =
-        [Self::Connections, Self::ConnectionsPerClient, Self::AcceptRate, Self::Exchanges, Self::Descriptors];
+    pub const ALL: [Self; 6] = [
+        Self::Connections,
+        Self::ConnectionsPerClient,
+        Self::AcceptRate,
+        Self::Exchanges,
+        Self::Descriptors,
+        Self::Handshakes,
+    ];
 
     /// A name that stays stable for ever: for metrics, logs and error fields.
     pub const fn label(self) -> &'static str {
@@ -31,6 +39,7 @@ impl Limit {
             Self::AcceptRate => "accept-rate",
             Self::Exchanges => "max-requests-in-flight",
             Self::Descriptors => "open-files",
+            Self::Handshakes => "max-handshakes",
         }
     }
 }
@@ -63,12 +72,15 @@ impl OverLimit {
     /// What is done with whoever is beyond `limit`.
     ///
     /// Waiting is for limits that all clients share. The backlog is one line: a client beyond its own limit would keep all
-    /// others waiting behind it, and a request that is here already cannot be put back. Both are answered.
+    /// others waiting behind it, and a request that is here already cannot be put back. Both are answered. Before its
+    /// handshake is over, nobody can be.
     pub const fn decide(self, limit: Limit) -> Overflow {
         match (self, limit) {
-            (Self::Close, _) => Overflow::Close,
+            (Self::Close, _) | (Self::Answer, Limit::Handshakes) => Overflow::Close,
             (Self::Answer, _) | (Self::Wait, Limit::ConnectionsPerClient | Limit::Exchanges) => Overflow::Answer,
-            (Self::Wait, Limit::Connections | Limit::AcceptRate | Limit::Descriptors) => Overflow::Wait,
+            (Self::Wait, Limit::Connections | Limit::AcceptRate | Limit::Descriptors | Limit::Handshakes) => {
+                Overflow::Wait
+            }
         }
     }
 }
@@ -106,9 +118,9 @@ mod tests {
     fn what_becomes_of_whoever_is_beyond_a_limit() {
         use Overflow::{Answer, Close, Wait};
         for (policy, decisions) in [
-            (OverLimit::Wait, [Wait, Answer, Wait, Answer, Wait]),
-            (OverLimit::Answer, [Answer; 5]),
-            (OverLimit::Close, [Close; 5]),
+            (OverLimit::Wait, [Wait, Answer, Wait, Answer, Wait, Wait]),
+            (OverLimit::Answer, [Answer, Answer, Answer, Answer, Answer, Close]),
+            (OverLimit::Close, [Close; 6]),
         ] {
             assert_eq!(Limit::ALL.map(|limit| policy.decide(limit)), decisions, "{policy:?}");
         }

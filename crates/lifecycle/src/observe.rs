@@ -30,6 +30,19 @@ pub struct Opened {
     pub at: Time,
 }
 
+/// A connection whose ends became known better.
+#[derive(Clone, Copy, Debug)]
+pub struct Identified {
+    /// Which side.
+    pub side: Side,
+    /// Its number.
+    pub id: ConnectionId,
+    /// The other end.
+    pub peer: Option<SocketAddr>,
+    /// Our end.
+    pub local: Option<SocketAddr>,
+}
+
 /// A connection that ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Closed {
@@ -164,6 +177,9 @@ pub struct ExchangeEnd<'a> {
 pub trait Observer: Send + Sync {
     /// A connection came to be.
     fn opened(&self, _: &Opened) {}
+    /// A connection's ends are others than its socket had said when it was opened: a PROXY header has named them. Called at
+    /// most once for each, before its first exchange.
+    fn identified(&self, _: &Identified) {}
     /// A live connection moved to another phase. Not called for every step: at the beginning and end of exchanges.
     fn moved(&self, _: &Moved) {}
     /// A connection ended. Called exactly once for each that was opened.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sheave_lifecycle::observe::{Closed, ConnectionId, Moved, Opened};
+use sheave_lifecycle::observe::{Closed, ConnectionId, Identified, Moved, Opened};
 use sheave_lifecycle::phase::{Phase, Side};
 
 use crate::ids::IdMap;
@@ -97,6 +97,14 @@ impl LiveList {
         if let Some(former) = self.places[opened.side as usize].insert(opened.id.0, place) {
             // Two of one number: the list holds the later one, and the check of all counts will say that one is missing.
             self.vacate(former);
+        }
+    }
+
+    /// A connection's ends became known better. Nothing, if it is not in the list.
+    pub(crate) fn identify(&mut self, identified: &Identified) {
+        let place = self.places[identified.side as usize].get(&identified.id.0);
+        if let Some(entry) = place.and_then(|&place| self.entries[place].as_mut()) {
+            (entry.peer, entry.local) = (identified.peer, identified.local);
         }
     }
 
@@ -224,6 +232,19 @@ mod tests {
         list.insert(&opened(Side::Upstream, 7), now);
         assert_eq!(ids(&list), [1, 7, 2]);
         assert_eq!(list.entries.len(), 3);
+    }
+
+    #[test]
+    fn who_is_better_known_is_listed_so() {
+        let mut list = LiveList::default();
+        list.insert(&opened(Side::Downstream, 1), Instant::now());
+        let peer = Some(([192, 0, 2, 1], 40_000).into());
+        for id in [1, 2] {
+            list.identify(&Identified { side: Side::Downstream, id: ConnectionId(id), peer, local: None });
+        }
+        let mut connections = Vec::new();
+        list.read(0..usize::MAX, Instant::now(), &mut connections);
+        assert_eq!(connections.iter().map(|it| it.peer).collect::<Vec<_>>(), [peer]);
     }
 
     #[test]

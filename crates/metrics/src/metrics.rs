@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::drain::DrainPhase;
 use sheave_lifecycle::errno::IoFault;
-use sheave_lifecycle::observe::{Closed, ConnectionId, ExchangeEnd, Moved, Observer, Opened};
+use sheave_lifecycle::observe::{Closed, ConnectionId, ExchangeEnd, Identified, Moved, Observer, Opened};
 use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::retry::Evidence;
 
@@ -127,6 +127,10 @@ impl Metrics {
 impl Observer for Metrics {
     fn opened(&self, opened: &Opened) {
         self.shard_of(opened.id).opened(opened);
+    }
+
+    fn identified(&self, identified: &Identified) {
+        self.shard_of(identified.id).identified(identified);
     }
 
     fn moved(&self, moved: &Moved) {

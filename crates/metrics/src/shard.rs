@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use sheave_lifecycle::close::{CloseReason, Severity};
 use sheave_lifecycle::drain::DrainPhase;
 use sheave_lifecycle::errno::{Errno, IoFault};
-use sheave_lifecycle::observe::{Closed, ConnectionId, ExchangeEnd, MadeBy, Moved, Observer, Opened, Outcome};
+use sheave_lifecycle::observe::{
+    Closed, ConnectionId, ExchangeEnd, Identified, MadeBy, Moved, Observer, Opened, Outcome,
+};
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::retry::Evidence;
 
@@ -185,6 +187,10 @@ impl Observer for Shard {
         let mut turn = Turn::take(&self.live);
         turn.live.insert(opened, now);
         self.counts.opened[opened.side as usize].add(&turn, 1);
+    }
+
+    fn identified(&self, identified: &Identified) {
+        Turn::take(&self.live).live.identify(identified);
     }
 
     fn moved(&self, moved: &Moved) {

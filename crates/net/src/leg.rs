@@ -136,10 +136,15 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         self.inbox = inbox;
     }
 
-    /// Takes its ends anew from the socket: a PROXY header has named others.
+    /// Takes its ends anew from the socket, and tells the observer where a PROXY header has named others.
     pub fn identify(&mut self) {
         let socket = self.socket.as_ref().expect(HELD);
-        (self.life.peer, self.life.local) = (socket.peer(), socket.local());
+        // As a listener says them: IPv4 over an IPv6 socket is IPv4.
+        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let (peer, local) = (socket.peer().map(canonical), socket.local().map(canonical));
+        if (peer, local) != (self.life.peer, self.life.local) {
+            self.life.identify(peer, local);
+        }
     }
 
     /// The protocol's state.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::machine::Machine;
-use sheave_lifecycle::observe::{Closed, ConnectionId, Moved, Observer, Opened};
+use sheave_lifecycle::observe::{Closed, ConnectionId, Identified, Moved, Observer, Opened};
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::ring::{Happening, Ring};
 use sheave_lifecycle::time::Time;
@@ -50,6 +50,12 @@ impl Life {
             end: None,
             last: Ring::new(now),
         }
+    }
+
+    /// Its ends are others than was said at its birth.
+    pub(crate) fn identify(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+        (self.peer, self.local) = (peer, local);
+        self.context.observer.identified(&Identified { side: self.side, id: self.id, peer, local });
     }
 
     /// So many bytes were read; none is the peer's FIN.

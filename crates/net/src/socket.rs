@@ -39,6 +39,11 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether nothing lies between it and HTTP, so that there is nothing to wait for or to ask before it is used.
+    fn is_plain(&self) -> bool {
+        false
+    }
+
     /// Asks the kernel whether the connection is still good. One system call; takes no byte off the stream of content.
     ///
     /// tokio answers reads from cached readiness, so that a FIN that has already arrived can stay unseen until the
@@ -100,6 +105,10 @@ fn probe(socket: &RawSocket) -> Liveness {
 macro_rules! kernel_socket {
     ($socket:ty, $peer:expr, $local:expr) => {
         impl Socket for $socket {
+            fn is_plain(&self) -> bool {
+                true
+            }
+
             fn probe(&mut self) -> Liveness {
                 probe(&SockRef::from(&*self))
             }

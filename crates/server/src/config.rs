@@ -14,6 +14,14 @@ use crate::admission::SharedLimits;
 pub struct ServerConfig {
     /// Sizes, phases' deadlines and the number of requests of each connection.
     pub connection: ConnectionConfig,
+    /// From accept to a connection that can carry HTTP: its PROXY header, and the TLS handshake. Where there is neither, it
+    /// means nothing. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// Handshakes under way at a time, of each server (each worker has one); whoever is beyond waits for its turn, within
+    /// the handshake's deadline, or is closed, as `over_limit` says. Default: 4,096; at least one.
+    ///
+    /// A handshake that is over at once, by what was here already, needs no place.
+    pub max_handshakes: usize,
     /// How long a client that is owed bytes may take none. Default: 30 s.
     pub write_timeout: Duration,
     /// How a lingering close ends.
@@ -35,6 +43,8 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             connection: ConnectionConfig::default(),
+            handshake_timeout: Duration::from_secs(10),
+            max_handshakes: 4096,
             write_timeout: Duration::from_secs(30),
             linger: LingerPlan::default(),
             exchange_timeout: None,

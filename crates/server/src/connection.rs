@@ -12,22 +12,22 @@ use sheave_lifecycle::drain::Farewell;
 use sheave_lifecycle::limit::{Limit, Overflow};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::{ConnectionId, MadeBy};
-use sheave_lifecycle::phase::{Phase, Side};
+use sheave_lifecycle::phase::Phase;
 use sheave_net::alarm::Alarm;
 use sheave_net::drain::DrainWatch;
-use sheave_net::leg::{Ends, Leg, LegContext};
-use sheave_net::listen::Accepted;
+use sheave_net::leg::LegContext;
 use sheave_net::socket::Socket;
-use sheave_proto::connection::Connection;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::RequestHead;
 use sheave_proto::state::{Persistence, ResponseState};
 
+use crate::accepting::Admitted;
 use crate::answer::Answer;
 use crate::error::HandlerError;
 use crate::exchange::{Exchange, ServerLeg};
 use crate::guard::{self, Guarded, IsTunnel};
 use crate::handler::Handler;
+use crate::handshake::{Arrived, arrive};
 use crate::record::Record;
 use crate::request::{Next, next_request};
 use crate::shared::Shared;
@@ -35,18 +35,15 @@ use crate::shared::Shared;
 /// Serves one connection to its end, and says how it ended. One that a limit refuses gets its first request answered with
 /// 503, and no other.
 pub(crate) async fn serve<S: Socket, H: Handler<S>>(
-    accepted: Accepted<S>,
-    refused_by: Option<Limit>,
+    admitted: Admitted<S>,
     shared: Arc<Shared<H>>,
 ) -> (CloseReason, Phase) {
-    let clock = shared.context.clock;
-    let now = clock.now();
-    let config = if refused_by.is_some() { &shared.hurried } else { &shared.connection };
-    let machine = Connection::new(config.clone(), now);
-    let ends = Ends { side: Side::Downstream, peer: accepted.peer, local: accepted.local };
-    let mut leg = Leg::open(machine, accepted.socket, ends, shared.context.clone(), now);
     let mut alarm = Alarm::default();
     let mut watch = shared.drain.watch();
+    let Arrived { mut leg, refused_by, client } = match arrive(admitted, &shared, &mut alarm, &mut watch).await {
+        Ok(arrived) => arrived,
+        Err(ended) => return ended,
+    };
     let mut farewell = Farewell::default();
     while leg.machine().intent() == Intent::Continue {
         match next_request(&mut leg, &mut alarm, &mut watch).await {
@@ -63,7 +60,9 @@ pub(crate) async fn serve<S: Socket, H: Handler<S>>(
             Next::Over => break,
         }
     }
-    leg.close(&mut alarm, &mut watch).await
+    let ended = leg.close(&mut alarm, &mut watch).await;
+    drop(client);
+    ended
 }
 
 /// One exchange, from the request's head to the moment in which the next may begin.

@@ -16,6 +16,7 @@ pub mod error;
 pub mod exchange;
 mod guard;
 pub mod handler;
+mod handshake;
 mod http_types;
 pub mod interim;
 mod live;

@@ -9,6 +9,7 @@ use sheave_net::drain::Drain;
 use sheave_net::leg::LegContext;
 use sheave_net::listen::Listener;
 use sheave_net::socket::Socket;
+use tokio::sync::Semaphore;
 
 use crate::accepting::{Accepting, Admitted};
 use crate::admission::Admission;
@@ -46,6 +47,7 @@ impl<H> Server<H> {
         admission: Admission,
     ) -> Self {
         let context = LegContext { clock, observer, write_timeout: config.write_timeout, linger: config.linger };
+        let handshakes = Semaphore::new(config.max_handshakes.clamp(1, Semaphore::MAX_PERMITS));
         let shared = Shared {
             handler,
             config,
@@ -54,6 +56,7 @@ impl<H> Server<H> {
             context: Arc::new(context),
             drain,
             admission,
+            handshakes,
             live: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -108,15 +111,14 @@ impl<H> Server<H> {
         H: Handler<S>,
     {
         let shared = self.shared.clone();
-        let Admitted { accepted, client, refused_by } = admitted;
-        let place = Place::take(shared.live.clone(), refused_by.is_some());
+        let place = Place::take(shared.live.clone(), admitted.refused_by.is_some());
         tokio::spawn(async move {
             let drain = shared.drain.clone();
-            let (reason, phase) = serve(accepted, refused_by, shared).await;
+            let (reason, phase) = serve(admitted, shared).await;
             if drain.is_draining() {
                 drain.count(Fate::of(reason, phase.is_busy()));
             }
-            drop((client, place));
+            drop(place);
         });
     }
 }

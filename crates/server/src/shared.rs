@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
+use sheave_lifecycle::limit::Limit;
+use sheave_lifecycle::time::Time;
 use sheave_net::drain::Drain;
 use sheave_net::leg::LegContext;
 use sheave_proto::config::ConnectionConfig;
+use sheave_proto::connection::Connection;
+use sheave_proto::role::Server;
+use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
 use crate::config::ServerConfig;
@@ -20,6 +25,16 @@ pub(crate) struct Shared<H> {
     pub(crate) context: Arc<LegContext>,
     pub(crate) drain: Drain,
     pub(crate) admission: Admission,
+    /// Places for handshakes under way.
+    pub(crate) handshakes: Semaphore,
     /// Held by each connection's place, too, until its task has ended.
     pub(crate) live: Arc<Live>,
+}
+
+impl<H> Shared<H> {
+    /// A connection of HTTP/1 on which nothing has happened; in a hurry where `refused_by` has turned it away.
+    pub(crate) fn begin(&self, refused_by: Option<Limit>, now: Time) -> Connection<Server> {
+        let config = if refused_by.is_some() { &self.hurried } else { &self.connection };
+        Connection::new(config.clone(), now)
+    }
 }

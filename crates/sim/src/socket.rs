@@ -246,6 +246,10 @@ impl AsyncWrite for SimSocket {
 }
 
 impl Socket for SimSocket {
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn probe(&mut self) -> Liveness {
         let found = match self.peek_now() {
             Ok(0) => Liveness::Closed,

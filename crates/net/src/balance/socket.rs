@@ -61,6 +61,10 @@ impl AsyncWrite for CountedSocket {
 }
 
 impl Socket for CountedSocket {
+    fn is_plain(&self) -> bool {
+        self.stream.is_plain()
+    }
+
     fn probe(&mut self) -> Liveness {
         self.stream.probe()
     }
