@@ -221,7 +221,7 @@ fn play<F: Future<Output = ()>>(
 }
 
 async fn connect(net: &SimNet) -> SimSocket {
-    net.client().connect(FRONT).await.unwrap()
+    net.client().connect(&FRONT.into()).await.unwrap()
 }
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: o\r\nConnection: close\r\n\r\n";
