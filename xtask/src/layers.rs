@@ -44,7 +44,7 @@ const ROOMS: &[Room] = &[
         crate_name: "sheave-proxy",
         floor: 4,
         ours: &["sheave-lifecycle", "sheave-proto", "sheave-net", "sheave-server", "sheave-client"],
-        others: Others::Only(&["tokio", "http", "bytes", "fastrand", "smallvec", "httpdate"]),
+        others: Others::Only(&["tokio", "http", "bytes", "fastrand", "smallvec", "httpdate", "ipnet"]),
         must_never: "the kernel (of net, its traits alone), metrics, tower",
     },
     Room {

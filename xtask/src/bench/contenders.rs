@@ -143,6 +143,8 @@ pub(super) struct Place {
     pub(super) programs: Programs,
     pub(super) cores: Cores,
     pub(super) origin: SocketAddr,
+    /// How many each process may hold.
+    descriptors: u64,
     folder: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
@@ -151,7 +153,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Starts the origin on the load's core, and makes a certificate.
-    pub(super) fn prepare(programs: Programs, cores: Cores, folder: &Path) -> Result<Self> {
+    pub(super) fn prepare(programs: Programs, cores: Cores, folder: &Path, descriptors: u64) -> Result<Self> {
         let [origin] = free_addrs()?;
         let mut bench_origin = Command::new(programs.peer("bench-origin"));
         bench_origin.arg(origin.to_string());
@@ -163,7 +165,8 @@ impl Place {
         // HAProxy wants both in one file.
         let both = [fs::read(&certificate)?, fs::read(&key)?].concat();
         fs::write(folder.join("both.pem"), both).context("cannot write the certificate")?;
-        Ok(Self { programs, cores, origin, folder: folder.to_owned(), certificate, key, _origin: running })
+        let folder = folder.to_owned();
+        Ok(Self { programs, cores, origin, descriptors, folder, certificate, key, _origin: running })
     }
 
     /// Starts a proxy or a server, and waits until it listens.
@@ -185,6 +188,9 @@ impl Place {
                 ("origin", self.origin.to_string()),
                 ("certificate", self.certificate.display().to_string()),
                 ("key", self.key.display().to_string()),
+                ("descriptors", self.descriptors.to_string()),
+                // HAProxy reserves some for itself.
+                ("connections", (self.descriptors.saturating_sub(200) / 2).to_string()),
                 ("both", self.folder.join("both.pem").display().to_string()),
             ];
             values

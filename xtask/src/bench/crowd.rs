@@ -38,8 +38,8 @@ impl Crowd {
         self.heard()
     }
 
-    /// Lets it do its last step, and reads what it measured.
-    pub(super) fn report(mut self) -> Result<Report> {
+    /// Lets it do its next step, and reads what it measured.
+    pub(super) fn report(&mut self) -> Result<Report> {
         Report::parse(&self.go_on()?)
     }
 

@@ -80,7 +80,8 @@ fn cores_in(list: &str) -> Vec<u32> {
 }
 
 /// Lets every process that we start from here on hold as many descriptors as this system allows us.
-pub(super) fn raise_descriptor_limit(needed: u64) -> Result<()> {
+/// Says how many those are.
+pub(super) fn raise_descriptor_limit(needed: u64) -> Result<u64> {
     let now = getrlimit(Resource::Nofile);
     // Root may go beyond the hard limit; others take what there is.
     let wanted = Rlimit { current: Some(65_536), maximum: Some(65_536) };
@@ -90,7 +91,7 @@ pub(super) fn raise_descriptor_limit(needed: u64) -> Result<()> {
     }
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < needed => bail!("{needed} open files are needed, {limit} allowed: raise `ulimit -Hn`"),
-        _ => Ok(()),
+        limit => Ok(limit.unwrap_or(65_536)),
     }
 }
 

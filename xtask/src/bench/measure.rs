@@ -63,7 +63,7 @@ pub(super) fn answers_right(started: &Started, scenario: &Scenario) -> Result<()
 
 /// One sample of a contender that runs.
 pub(super) fn cpu(started: &Started, scenario: &Scenario, place: &Place, time: Duration) -> Result<Sample> {
-    let sparse = match scenario.work {
+    let mut sparse = match scenario.work {
         Work::Sparse { connections, rate } => {
             let address = started.addr(scenario.front).to_string();
             let words = ["sparse", &address, &connections.to_string(), &rate.to_string(), &time.as_secs().to_string()];
@@ -76,12 +76,14 @@ pub(super) fn cpu(started: &Started, scenario: &Scenario, place: &Place, time: D
     };
     let pid = started.running.pid();
     let (began, before) = (Instant::now(), proc_fs::cpu_time(pid)?);
-    let report = match sparse {
+    let report = match &mut sparse {
         Some(crowd) => crowd.report()?,
         None => load(started, scenario, place, time)?,
     };
     thread::sleep(AFTERWARDS);
     let (wall, cpu) = (began.elapsed(), proc_fs::cpu_time(pid)?.saturating_sub(before));
+    // The close of thousands of connections is no part of their requests.
+    drop(sparse);
     let requests = report.requests as f64;
     Ok(Sample {
         cost: cpu.as_secs_f64() * 1e6 / requests,

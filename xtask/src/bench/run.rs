@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let programs = Programs::build(options.binary.as_deref())?;
     let most = scenarios.iter().map(|scenario| u64::from(scenario.work.connections())).max().unwrap_or(0);
     // A proxy holds two descriptors a request.
-    environment::raise_descriptor_limit(most * 2 + 256)?;
+    let descriptors = environment::raise_descriptor_limit(most * 2 + 256)?;
     let cores = Cores::choose()?;
     let folder = workspace::target_dir().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut report = Report::new(Facts::gather(programs.sheave())?, options.rounds, options.time);
     print!("{}", report.facts());
     let neighbours = Neighbours::now()?;
-    let place = Place::prepare(programs, cores, &folder)?;
+    let place = Place::prepare(programs, cores, &folder, descriptors)?;
     for (index, scenario) in scenarios.iter().enumerate() {
         println!("\n{} of {}: {}: {}", index + 1, scenarios.len(), scenario.name, scenario.about);
         report.add(measure_all(scenario, &contenders, &place, options)?);
