@@ -207,9 +207,9 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         self.inbox.len() as u64
     }
 
-    /// Whether bytes are owed to the peer.
+    /// Whether bytes are owed to the peer: here, or in layers of the socket.
     pub fn has_unsent(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.outbox.is_empty() || self.socket().has_unsent()
     }
 
     /// Bytes that were written to the socket.
@@ -354,7 +354,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             self.outbox = BytesMut::new();
             return Err(fault);
         }
-        if written < total {
+        if written < total || self.socket().has_unsent() {
             self.life.note_blocked(now);
         }
         if written < owed {
@@ -376,13 +376,33 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     /// # Errors
     /// As for [`Self::write`].
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), IoFault>> {
-        if self.outbox.is_empty() {
+        if !self.outbox.is_empty() {
+            if let Err(fault) = self.write(cx, now, &[]) {
+                return Poll::Ready(Err(fault));
+            }
+            if !self.outbox.is_empty() {
+                return Poll::Pending;
+            }
+        }
+        if !self.socket().has_unsent() {
             return Poll::Ready(Ok(()));
         }
-        if let Err(fault) = self.write(cx, now, &[]) {
-            return Poll::Ready(Err(fault));
+        self.poll_flush_socket(cx, now).map_err(|error| IoFault::new(Op::Write, &error))
+    }
+
+    /// Gives the kernel what layers of the socket keep. Every byte that it takes is progress.
+    fn poll_flush_socket(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<io::Result<()>> {
+        let before = self.socket().unsent_bytes();
+        let flushed = Pin::new(self.socket_mut()).poll_flush(cx);
+        if self.socket().unsent_bytes() < before {
+            self.life.note_flushed();
         }
-        if self.outbox.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        match &flushed {
+            Poll::Pending => self.life.note_blocked(now),
+            Poll::Ready(Ok(())) => self.life.note_flushed(),
+            Poll::Ready(Err(_)) => self.life.note_failed(now),
+        }
+        flushed
     }
 
     /// Reads for another engine, into its own buffer, and shows the machine what goes by. Once the machine intends to end
@@ -462,21 +482,11 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// Gives the kernel what layers of the socket keep, for another engine.
     pub(crate) fn poll_flush_for(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<io::Result<()>> {
-        match Pin::new(self.socket_mut()).poll_flush(cx) {
-            Poll::Pending => {
-                self.life.note_blocked(now);
-                Poll::Pending
-            }
-            Poll::Ready(Err(error)) => {
-                self.life.note_failed(now);
-                self.fail(IoFault::new(Op::Write, &error));
-                Poll::Ready(Err(error))
-            }
-            Poll::Ready(Ok(())) => {
-                self.life.note_flushed();
-                Poll::Ready(Ok(()))
-            }
+        let flushed = self.poll_flush_socket(cx, now);
+        if let Poll::Ready(Err(error)) = &flushed {
+            self.fail(IoFault::new(Op::Write, error));
         }
+        flushed
     }
 
     /// The socket is of no more use.
@@ -625,7 +635,12 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     ) -> Poll<Result<(), CloseReason>> {
         let clock = self.life.context.clock;
         let now = clock.now();
-        if let Poll::Ready(flushed) = self.poll_flush(cx, now) {
+        let mut flushed = self.poll_flush(cx, now);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.socket_mut().conclude();
+            flushed = self.poll_flush(cx, now);
+        }
+        if let Poll::Ready(flushed) = flushed {
             return Poll::Ready(flushed.map_err(CloseReason::from_fault));
         }
         watch.register(cx);

@@ -44,6 +44,11 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
         false
     }
 
+    /// Whether the handshake is going to say who the peer is. Until then [`Self::peer`] is whoever speaks for it.
+    fn awaits_peer(&self) -> bool {
+        false
+    }
+
     /// Asks the kernel whether the connection is still good. One system call; takes no byte off the stream of content.
     ///
     /// tokio answers reads from cached readiness, so that a FIN that has already arrived can stay unseen until the
@@ -62,9 +67,19 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
     /// As the kernel says it; `ENOTCONN` is not hidden (`AsyncWrite::poll_shutdown` of tokio hides it).
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// Whether bytes that were written to it have not been given to the kernel yet; `poll_flush` gives them.
+    /// Says in this layer's own words that nothing more will be written (`close_notify` of TLS), where it has any.
+    /// [`AsyncWrite::poll_flush`] gives that to the kernel. [`Self::shutdown_write`] does both, and waits for nobody.
+    fn conclude(&mut self) {}
+
+    /// How many bytes of its own it keeps, because the kernel takes no more of what was written;
+    /// [`AsyncWrite::poll_flush`] gives them.
+    fn unsent_bytes(&self) -> usize {
+        0
+    }
+
+    /// Whether bytes that were written to it have not been given to the kernel yet.
     fn has_unsent(&self) -> bool {
-        false
+        self.unsent_bytes() > 0
     }
 
     /// Whether the peer's end of the stream was not announced as TLS demands (RFC 8446 §6.1), so that anybody on the way

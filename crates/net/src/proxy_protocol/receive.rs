@@ -98,6 +98,14 @@ impl<S: Socket> Socket for Announced<S> {
         self.poll_header(cx)
     }
 
+    fn is_plain(&self) -> bool {
+        matches!(self.state, State::Read(Header::Local)) && self.socket.is_plain()
+    }
+
+    fn awaits_peer(&self) -> bool {
+        matches!(self.state, State::Awaited(_))
+    }
+
     fn probe(&mut self) -> Liveness {
         self.socket.probe()
     }
@@ -110,8 +118,12 @@ impl<S: Socket> Socket for Announced<S> {
         self.socket.shutdown_write()
     }
 
-    fn has_unsent(&self) -> bool {
-        self.socket.has_unsent()
+    fn conclude(&mut self) {
+        self.socket.conclude();
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.socket.unsent_bytes()
     }
 
     fn is_cut_off(&self) -> bool {

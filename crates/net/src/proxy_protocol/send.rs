@@ -85,6 +85,10 @@ impl<S: Socket> Socket for Announcing<S> {
         self.poll_header(cx)
     }
 
+    fn is_plain(&self) -> bool {
+        self.unsent.is_empty() && self.socket.is_plain()
+    }
+
     fn probe(&mut self) -> Liveness {
         self.socket.probe()
     }
@@ -97,8 +101,12 @@ impl<S: Socket> Socket for Announcing<S> {
         self.socket.shutdown_write()
     }
 
-    fn has_unsent(&self) -> bool {
-        self.socket.has_unsent()
+    fn conclude(&mut self) {
+        self.socket.conclude();
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.socket.unsent_bytes()
     }
 
     fn is_cut_off(&self) -> bool {

@@ -232,14 +232,6 @@ impl<S: Socket> TlsSocket<S> {
         let _ = send.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     }
 
-    /// Says that no more will be sent, if that can be said.
-    fn announce_end(&mut self) {
-        if matches!(self.stage, Stage::Open) && !self.is_writing_over {
-            self.is_writing_over = true;
-            self.process_kept(Job::Close);
-        }
-    }
-
     fn poll_shake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
         loop {
             match &self.stage {
@@ -257,12 +249,15 @@ impl<S: Socket> TlsSocket<S> {
                 }
                 Stage::Handshaking => {
                     let io = |op, error| HandshakeError::Io(IoFault::new(op, &error));
-                    ready!(self.poll_send(cx)).map_err(|error| io(Op::Write, error))?;
+                    let sent = self.poll_send(cx);
                     if self.session.as_ref().is_some_and(|session| !session.common().is_handshaking()) {
+                        // What is left are session tickets, or the client's last words: they need not be waited for, and
+                        // if they cannot be sent, whatever comes next will tell.
                         self.stage = Stage::Open;
                         self.secured = self.session.as_ref().map(|session| self.agreed(session));
                         continue;
                     }
+                    ready!(sent).map_err(|error| io(Op::Write, error))?;
                     let received = match self.is_before_greeting() {
                         true => ready!(self.poll_greeting(cx)),
                         false => ready!(self.poll_receive(cx, READ_BYTES, &mut Content::None)),
@@ -418,12 +413,7 @@ impl<S: Socket> AsyncRead for TlsSocket<S> {
             }
             // Content is shorter than its ciphertext: with no more than there is room for, none is left over.
             let room = buffer.remaining().saturating_sub(this.incomplete.len()).max(RECORD_BYTES);
-            let read = this.poll_receive(cx, room, &mut Content::Reader(buffer));
-            if !this.unsent.is_empty() {
-                // An answer of TLS' own: to a renegotiation, or an alert. Whatever comes of it, writing will tell.
-                let _ = this.poll_send(cx);
-            }
-            ready!(read)?;
+            ready!(this.poll_receive(cx, room, &mut Content::Reader(buffer)))?;
             if buffer.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
@@ -485,7 +475,7 @@ impl<S: Socket> AsyncWrite for TlsSocket<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.announce_end();
+        this.conclude();
         ready!(this.poll_send(cx))?;
         Pin::new(&mut this.inner).poll_shutdown(cx)
     }
@@ -591,13 +581,21 @@ impl<S: Socket> Socket for TlsSocket<S> {
 
     /// Says `close_notify`, as far as the kernel takes it now, and then shuts the socket beneath.
     fn shutdown_write(&mut self) -> io::Result<()> {
-        self.announce_end();
+        self.conclude();
         self.send_now();
         self.inner.shutdown_write()
     }
 
-    fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty() || self.inner.has_unsent()
+    /// Makes `close_notify`, if that can be said any more.
+    fn conclude(&mut self) {
+        if matches!(self.stage, Stage::Open) && !self.is_writing_over {
+            self.is_writing_over = true;
+            self.process_kept(Job::Close);
+        }
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.unsent.len() + self.inner.unsent_bytes()
     }
 
     fn is_cut_off(&self) -> bool {
@@ -625,7 +623,7 @@ impl<S: Socket> Socket for TlsSocket<S> {
 impl<S: Socket> Drop for TlsSocket<S> {
     fn drop(&mut self) {
         if !self.is_abortive.load(Ordering::Relaxed) {
-            self.announce_end();
+            self.conclude();
             self.send_now();
         }
     }

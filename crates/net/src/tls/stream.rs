@@ -84,8 +84,12 @@ impl<S: Socket> Socket for Stream<S> {
         either!(self, socket => socket.shutdown_write())
     }
 
-    fn has_unsent(&self) -> bool {
-        either!(self, socket => socket.has_unsent())
+    fn conclude(&mut self) {
+        either!(self, socket => socket.conclude());
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        either!(self, socket => socket.unsent_bytes())
     }
 
     fn is_cut_off(&self) -> bool {
