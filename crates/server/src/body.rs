@@ -16,11 +16,12 @@ use crate::slot::Slot;
 
 /// A request's body, for services that own their request.
 ///
-/// Nothing is read from the client before it is asked for, and one read's worth of it (64 KiB at most) is held at a time:
-/// back-pressure is not asking. A client that waits for a 100 (`Expect: 100-continue`) gets it with the first question.
-/// `max_body_bytes` and the deadlines of the connection hold for it. It may be moved to another task, and works there as
-/// long as the exchange lasts: until the response has ended, and from then on as long as it is asked for something every
-/// five seconds. Dropped, what is left of it is read and thrown away up to a bound, so that the connection can be kept.
+/// One part of it is given at a time, and read when it is asked for: back-pressure is not asking. Up to 64 KiB are read
+/// ahead, so that a client that is gone is seen while the service is busy with something else. A client that waits for a
+/// 100 (`Expect: 100-continue`) gets it with the first question. `max_body_bytes` and the deadlines of the connection hold
+/// for it. It may be moved to another task, and works there as long as the exchange lasts: until the response has ended,
+/// and from then on as long as it is asked for something every five seconds. Dropped, what is left of it is read and thrown
+/// away up to a bound, so that the connection can be kept.
 ///
 /// It is a [`Body`] and a [`Stream`] of the content alone; both are foreign traits that the ecosystem shares.
 pub struct RequestBody {

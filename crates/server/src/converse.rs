@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::time::Time;
@@ -25,6 +25,7 @@ use crate::exchange::{Exchange, Expired};
 use crate::http_types::{head_of, request_of, trailers_of};
 use crate::interim::Interim;
 use crate::slot::{Demand, Slot};
+use crate::upgrade::Upgrading;
 
 /// How long a body that is still held after the response's end may go without being asked for.
 const HELD_FOR: Duration = Duration::from_secs(5);
@@ -34,7 +35,8 @@ const MAX_PIECES: usize = 16;
 
 /// Answers `exchange` with what `service` makes of its request.
 ///
-/// The request has a [`ConnectionInfo`](crate::connection_info::ConnectionInfo) and an [`Interim`] among its extensions.
+/// The request has a [`ConnectionInfo`](crate::connection_info::ConnectionInfo) and an [`Interim`] among its extensions, and
+/// an [`OnUpgrade`](crate::upgrade::OnUpgrade) where the client asks for one.
 /// All is done in this one task: what the service asks of the request's body is read while its future is polled, and while
 /// its response is sent. A part of the response is asked for when the client has taken the one before. Where the client
 /// fails, whoever reads the body is told, the service is polled once more, and dropped.
@@ -64,6 +66,10 @@ where
     };
     request.extensions_mut().insert(exchange.connection_info());
     request.extensions_mut().insert(Interim::of(feeder.0.clone()));
+    let upgrading = Upgrading::of(exchange).map(|(upgrading, on_upgrade)| {
+        request.extensions_mut().insert(on_upgrade);
+        upgrading
+    });
     let response = {
         let mut call = pin!(service(request));
         let called = poll_fn(|cx| feeder.poll_beside(cx, exchange, |cx, _, _| call.as_mut().poll(cx))).await;
@@ -78,6 +84,12 @@ where
     // RFC 9110 §10.1.1: a client that was not asked for its content may never send it.
     let is_uninvited = exchange.leg.machine().awaits_continue();
     feeder.send_interim(exchange)?;
+    if switches(exchange.request().method(), head.status())
+        && let Some(upgrading) = upgrading
+    {
+        drop(body);
+        return upgrading.switch(exchange, &mut head).await;
+    }
     exchange.send_head(&mut head, length)?;
     if is_uninvited {
         feeder.0.fail(BodyError::ExchangeOver);
@@ -88,6 +100,11 @@ where
             .await??;
     }
     feeder.finish(exchange).await
+}
+
+/// Whether a response with `status` makes the connection a tunnel. RFC 9110 §7.8, §9.3.6
+fn switches(method: &Method, status: StatusCode) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS || *method == Method::CONNECT && status.is_success()
 }
 
 /// The connection's side of a body that was given away. Dropped, it ends that body.
@@ -157,11 +174,9 @@ impl Feeder {
                 return Poll::Ready(Ok(()));
             }
         }
-        if exchange.has_whole_request() {
-            return exchange.poll_gone(cx, now).map(Err);
-        }
+        // What is read ahead meanwhile, up to a bound, is how a client that is gone is seen.
         exchange.rest();
-        Poll::Pending
+        exchange.poll_gone(cx, now).map(|error| Err(self.fail(exchange, error)))
     }
 
     /// Waits for the client's deadline and another. Tells the body's reader of the client's.

@@ -12,6 +12,8 @@ pub(crate) struct Live {
     count: AtomicUsize,
     /// Those that are only told that there is no place for them.
     turned_away: AtomicUsize,
+    /// Listeners that are served.
+    listeners: AtomicUsize,
     ended: Notify,
 }
 
@@ -26,9 +28,32 @@ impl Live {
         self.turned_away.load(Ordering::Relaxed)
     }
 
-    /// Ready when a connection has ended since this was called.
+    /// Whether no connection lives, and no listener brings more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.count() == 0 && self.turned_away() == 0 && self.listeners.load(Ordering::Relaxed) == 0
+    }
+
+    /// Ready when a connection, or the serving of a listener, has ended since this was called.
     pub(crate) fn ended(&self) -> Notified<'_> {
         self.ended.notified()
+    }
+}
+
+/// A listener that is served, until this is dropped.
+pub(crate) struct Listening(Arc<Live>);
+
+impl Listening {
+    /// One more listener is served.
+    pub(crate) fn begin(live: Arc<Live>) -> Self {
+        live.listeners.fetch_add(1, Ordering::Relaxed);
+        Self(live)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listeners.fetch_sub(1, Ordering::AcqRel);
+        self.0.ended.notify_waiters();
     }
 }
 

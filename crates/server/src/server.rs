@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sheave_lifecycle::drain::{DrainReport, Fate};
+use sheave_lifecycle::drain::{DrainPlan, DrainReport, Fate};
 use sheave_lifecycle::observe::Observer;
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
@@ -13,10 +13,12 @@ use tokio::sync::Semaphore;
 
 use crate::accepting::{Accepting, Admitted};
 use crate::admission::Admission;
+use crate::builder::ServerBuilder;
 use crate::config::ServerConfig;
 use crate::connection::serve;
+use crate::draining::Draining;
 use crate::handler::Handler;
-use crate::live::Place;
+use crate::live::{Listening, Place};
 use crate::shared::Shared;
 
 /// A server: one handler, one configuration, any number of listeners. Clones are the same server.
@@ -27,6 +29,13 @@ pub struct Server<H> {
 impl<H> Clone for Server<H> {
     fn clone(&self) -> Self {
         Self { shared: self.shared.clone() }
+    }
+}
+
+impl Server<()> {
+    /// A server in the making, with safe defaults.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
     }
 }
 
@@ -62,9 +71,20 @@ impl<H> Server<H> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Begins the drain, with the configuration's plan.
-    pub fn drain(&self) {
+    /// Begins the drain, with the configuration's plan. What comes back can be waited for, and need not be.
+    pub fn drain(&self) -> Draining {
         self.shared.drain.start(self.shared.config.drain, self.shared.context.clock.now());
+        Draining::of(self.shared.live.clone(), self.shared.drain.clone())
+    }
+
+    /// Ends the drain's patience: what is left is reset. Begins it first where it has not begun.
+    pub fn force_drain(&self) {
+        self.shared.drain.force(self.shared.context.clock.now());
+    }
+
+    /// How a drain goes.
+    pub(crate) fn drain_plan(&self) -> &DrainPlan {
+        &self.shared.config.drain
     }
 
     /// Connections that live now.
@@ -90,6 +110,7 @@ impl<H> Server<H> {
         L::Socket: 'static,
         H: Handler<L::Socket>,
     {
+        let _listening = Listening::begin(self.shared.live.clone());
         let mut watch = self.shared.drain.watch();
         let mut accepting = Accepting::new();
         while let Some(admitted) = accepting.next(&self.shared, &mut listener, &mut watch).await {
