@@ -38,10 +38,11 @@ async fn call(
     made: Rc<Cell<u64>>,
 ) -> Result<(), Box<dyn Error>> {
     let host = origin.to_string();
+    let endpoints = [origin.into()];
     while Instant::now() < until {
         let mut head = RequestHead::new(Method::GET, "/1k")?;
         head.fields_mut().push(Known::Host, host.as_bytes())?;
-        let mut call = pool.acquire(&[origin], Reuse::Usual).await?;
+        let mut call = pool.acquire(&endpoints, Reuse::Usual).await?;
         call.send_head(&head, "/1k", BodyLength::None, clock.now())?;
         poll_fn(|cx| call.poll_flush(cx, clock.now())).await;
         let mut len = 0;
