@@ -135,3 +135,153 @@ pub fn request_into_http2(head: &RequestHead) -> Option<(RequestHead, Handshake)
     }
     Some((head, Handshake { protocol, accept }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::Fields;
+    use crate::framing::BodyLength;
+    use crate::target::Target;
+
+    type Lines<'a> = &'a [(&'a str, &'a str)];
+
+    fn fields(lines: Lines<'_>) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in lines {
+            fields.push_named(name, value.as_bytes()).unwrap();
+        }
+        fields
+    }
+
+    fn lines(fields: &Fields) -> Vec<(&str, &str)> {
+        fields.iter().map(|field| (field.name(), std::str::from_utf8(field.value()).unwrap())).collect()
+    }
+
+    fn connect(protocol: Option<&str>) -> RequestHead {
+        let target = Target::parse(&Method::GET, b"/chat").unwrap();
+        let fields = fields(&[("Host", "a"), ("sec-websocket-version", "13")]);
+        RequestHead::from_stream(Method::CONNECT, target, protocol, false, fields)
+    }
+
+    fn get(target: &str, lines: Lines<'_>) -> RequestHead {
+        let mut head = RequestHead::new(Method::GET, target).unwrap();
+        *head.fields_mut() = fields(lines);
+        head
+    }
+
+    fn response(status: u16, lines: Lines<'_>) -> ResponseHead {
+        let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+        *head.fields_mut() = fields(lines);
+        head
+    }
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    #[test]
+    fn a_stream_asks_an_origin_of_http1() {
+        let (head, handshake) = request_into_http1(connect(Some("WebSocket")), *b"the sample nonce").unwrap();
+        assert_eq!((head.method(), head.target(), head.protocol()), (&Method::GET, "/chat", None));
+        assert_eq!(handshake.protocol(), "WebSocket");
+        assert_eq!(
+            lines(head.fields()),
+            [
+                ("Host", "a"),
+                ("sec-websocket-version", "13"),
+                ("Upgrade", "WebSocket"),
+                ("Connection", "upgrade"),
+                ("Sec-WebSocket-Key", KEY)
+            ]
+        );
+        assert_eq!(framing::request_body(&head), Ok(BodyLength::None), "what follows is the tunnel's");
+        assert_eq!(framing::upgrade(&head), Some(&b"WebSocket"[..]));
+
+        let (head, handshake) = request_into_http1(connect(Some("masque")), [0; 16]).unwrap();
+        assert!(!head.fields().contains(Known::SecWebSocketKey), "only WebSocket has one");
+        assert_eq!(handshake.accept, None);
+        assert_eq!(request_into_http1(connect(None), [0; 16]).map(|_| ()), Err(ProtocolError::InvalidProtocol));
+    }
+
+    #[test]
+    fn only_a_switch_to_what_was_asked_for_makes_a_tunnel_of_a_stream() {
+        let upgrade = ("Upgrade", "websocket");
+        let accept = ("Sec-WebSocket-Accept", ACCEPT);
+        let unasked = Err(ProtocolError::UnaskedSwitch);
+        type Case<'a> = (u16, Lines<'a>, Result<(u16, Vec<(&'a str, &'a str)>), ProtocolError>);
+        let table: &[Case<'_>] = &[
+            (101, &[upgrade, accept, ("Connection", "Upgrade"), ("X", "1")], Ok((200, vec![("X", "1")]))),
+            (101, &[("upgrade", "WEBSOCKET"), accept], Ok((200, vec![]))),
+            (101, &[accept], unasked.clone()),
+            (101, &[upgrade], unasked.clone()),
+            (101, &[upgrade, ("Sec-WebSocket-Accept", "x")], unasked.clone()),
+            (101, &[upgrade, accept, accept], unasked.clone()),
+            (101, &[("Upgrade", "h2c"), accept], unasked.clone()),
+            (101, &[("Upgrade", "websocket, h2c"), accept], unasked.clone()),
+            (101, &[upgrade, upgrade, accept], unasked.clone()),
+            // In a stream it would mean the opposite.
+            (200, &[], unasked.clone()),
+            (204, &[upgrade, accept], unasked.clone()),
+            (103, &[("Link", "</a>")], Ok((103, vec![("Link", "</a>")]))),
+            (403, &[("X", "1")], Ok((403, vec![("X", "1")]))),
+            (302, &[("Location", "/")], Ok((302, vec![("Location", "/")]))),
+        ];
+        let (_, handshake) = request_into_http1(connect(Some("websocket")), *b"the sample nonce").unwrap();
+        for (status, answer, expected) in table {
+            let answered = handshake.into_http2(response(*status, answer));
+            let seen = answered.as_ref().map(|head| (head.status().as_u16(), lines(head.fields())));
+            assert_eq!(seen.map_err(|error| *error), *expected, "{status} {answer:?}");
+        }
+        let (_, other) = request_into_http1(connect(Some("masque")), [0; 16]).unwrap();
+        assert!(other.into_http2(response(101, &[("Upgrade", "masque")])).is_ok(), "no key, no proof");
+    }
+
+    #[test]
+    fn an_upgrade_asks_an_origin_of_http2() {
+        let asked: Lines<'_> = &[
+            ("Host", "a"),
+            ("Connection", "keep-alive, Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Key", KEY),
+            ("Sec-WebSocket-Version", "13"),
+        ];
+        let (head, handshake) = request_into_http2(&get("http://a/chat?x", asked)).unwrap();
+        assert_eq!((head.method(), head.protocol(), head.target()), (&Method::CONNECT, Some("websocket"), "/chat?x"));
+        assert_eq!(lines(head.fields()), [("Host", "a"), ("Sec-WebSocket-Version", "13")]);
+
+        let answered = handshake.into_http1(response(200, &[("Content-Length", "0"), ("X", "1")]));
+        assert_eq!(
+            (answered.status(), answered.reason()),
+            (StatusCode::SWITCHING_PROTOCOLS, &b"Switching Protocols"[..])
+        );
+        assert_eq!(
+            lines(answered.fields()),
+            [("X", "1"), ("Upgrade", "websocket"), ("Connection", "upgrade"), ("Sec-WebSocket-Accept", ACCEPT)]
+        );
+        let refused = response(403, &[("X", "1")]);
+        assert_eq!(handshake.into_http1(refused.clone()), refused);
+    }
+
+    #[test]
+    fn what_cannot_be_said_in_a_stream_is_left_as_it_is() {
+        let connection = ("Connection", "upgrade");
+        let websocket = ("Upgrade", "websocket");
+        let key = ("Sec-WebSocket-Key", KEY);
+        for asked in [
+            &[connection, key][..],
+            &[websocket, key],
+            &[connection, websocket],
+            &[connection, websocket, key, key],
+            &[connection, websocket, ("Sec-WebSocket-Key", "")],
+            &[connection, ("Upgrade", "websocket, h2c"), key],
+            &[connection, ("Upgrade", "TLS/1.0")],
+            &[connection, websocket, key, ("Content-Length", "1")],
+            &[connection, websocket, key, ("Transfer-Encoding", "chunked")],
+        ] {
+            assert_eq!(request_into_http2(&get("/", asked)), None, "{asked:?}");
+        }
+        assert_eq!(request_into_http2(&connect(Some("websocket"))), None);
+        let mut head = RequestHead::new(Method::POST, "/").unwrap();
+        *head.fields_mut() = fields(&[connection, websocket, key]);
+        assert_eq!(request_into_http2(&head), None);
+    }
+}

@@ -179,3 +179,37 @@ pub(super) fn write_length(map: &mut HeaderMap, len: u64) -> Result<(), Misuse> 
     map.try_insert(http::header::CONTENT_LENGTH, value).map_err(|_| Misuse::TooManyFields)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the types of the `http` crate keep out, should they ever not.
+    #[test]
+    fn lines_are_checked_byte_by_byte() {
+        let table: &[(&[u8], &[u8], Result<Option<Known>, ProtocolError>)] = &[
+            (b"a", b"", Ok(None)),
+            (b"via", b"1.1 \xe4", Ok(Some(Known::Via))),
+            (b"te", b"trailers", Ok(Some(Known::Te))),
+            (b"", b"", Err(ProtocolError::InvalidFieldName { byte: b':' })),
+            (b":path", b"/", Err(ProtocolError::MisplacedPseudoField)),
+            (b":", b"", Err(ProtocolError::MisplacedPseudoField)),
+            (b"a:", b"", Err(ProtocolError::InvalidFieldName { byte: b':' })),
+            (b"Via", b"", Err(ProtocolError::InvalidFieldName { byte: b'V' })),
+            (b"a b", b"", Err(ProtocolError::InvalidFieldName { byte: b' ' })),
+            (b"a\r\nb", b"", Err(ProtocolError::InvalidFieldName { byte: b'\r' })),
+            (b"a\0", b"", Err(ProtocolError::InvalidFieldName { byte: 0 })),
+            (b"\xe4", b"", Err(ProtocolError::InvalidFieldName { byte: 0xe4 })),
+            (b"a", b"b\r\nc: d", Err(ProtocolError::ControlByte { byte: b'\r' })),
+            (b"a", b"b\nc", Err(ProtocolError::ControlByte { byte: b'\n' })),
+            (b"a", b"b\0", Err(ProtocolError::ControlByte { byte: 0 })),
+            (b"a", b"\x7f", Err(ProtocolError::ControlByte { byte: 0x7f })),
+            (b"a", b" b", Err(ProtocolError::PaddedFieldValue)),
+            (b"connection", b"", Err(ProtocolError::ConnectionField)),
+            (b"te", b"", Err(ProtocolError::InvalidTe)),
+        ];
+        for (name, value, expected) in table {
+            assert_eq!(check_line(name, value), *expected, "{}: {}", name.escape_ascii(), value.escape_ascii());
+        }
+    }
+}
