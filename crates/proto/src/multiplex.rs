@@ -372,6 +372,15 @@ impl<R: Role> Machine for Multiplex<R> {
         }
     }
 
+    fn watch_received(&mut self, bytes: &[u8], now: Time) {
+        // A flood is the connection's intent by then.
+        let _ = self.receive(bytes, now);
+    }
+
+    fn watch_sent(&mut self, bytes: &[u8], now: Time) {
+        let _ = self.send(bytes, now);
+    }
+
     /// An idle connection of a client is not closed at once, which could cross a request: its end is announced first. A peer
     /// that owes a sign of life is asked for one.
     fn expired(&mut self, timer: Timer) {
