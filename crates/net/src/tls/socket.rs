@@ -520,6 +520,10 @@ impl<S: Socket> Socket for TlsSocket<S> {
         self.poll_shake(cx)
     }
 
+    fn awaits_peer(&self) -> bool {
+        self.inner.awaits_peer()
+    }
+
     /// As the kernel says it, after rustls has looked at what is there: session tickets and new keys are taken in.
     fn probe(&mut self) -> Liveness {
         loop {

@@ -72,6 +72,14 @@ impl<S: Socket> Socket for Stream<S> {
         either!(self, socket => socket.poll_handshake(cx))
     }
 
+    fn is_plain(&self) -> bool {
+        either!(self, socket => socket.is_plain())
+    }
+
+    fn awaits_peer(&self) -> bool {
+        either!(self, socket => socket.awaits_peer())
+    }
+
     fn probe(&mut self) -> Liveness {
         either!(self, socket => socket.probe())
     }

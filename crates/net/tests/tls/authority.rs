@@ -31,6 +31,11 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// The issuer's certificate, as PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// The issuer as somebody to believe.
     pub(crate) fn roots(&self) -> Roots {
         Roots::from_pem(self.0.pem().as_bytes()).unwrap()

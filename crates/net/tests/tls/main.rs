@@ -8,5 +8,6 @@ mod flow;
 mod idle;
 mod loopback;
 mod not_tls;
+mod reference;
 mod refused;
 mod rig;
