@@ -15,6 +15,7 @@ use sheave_net::alarm::Alarm;
 use sheave_net::drain::{Drain, DrainWatch, Urgency};
 use sheave_net::listen::{Accepted, Listener};
 use sheave_net::reserve::Reserve;
+use sheave_net::socket::Socket;
 
 use crate::admission::ClientPlace;
 use crate::shared::Shared;
@@ -191,7 +192,7 @@ impl Accepting {
     }
 
     /// Lets a connection in, at once or when there is room, or turns it away; `None` when it was closed at once.
-    async fn admit<H, S>(
+    async fn admit<H, S: Socket>(
         &mut self,
         shared: &Shared<H>,
         accepted: Accepted<S>,
@@ -199,7 +200,9 @@ impl Accepting {
         is_on_reserve: bool,
     ) -> Option<Admitted<S>> {
         let policy = shared.config.over_limit;
-        let client = match shared.admission.connection_of(accepted.peer.map(|peer| peer.ip())) {
+        // Whoever speaks for many clients has no place of its own: each of them has, once it is named.
+        let known = accepted.peer.filter(|_| !accepted.socket.awaits_peer());
+        let client = match shared.admission.connection_of(known.map(|peer| peer.ip())) {
             Ok(place) => place,
             Err(limit) => return turn_away(shared, accepted, limit, policy.decide(limit)),
         };

@@ -51,15 +51,15 @@ pub(crate) async fn arrive<S: Socket, H>(
         let leg = Leg::open(machine, accepted.socket, ends, context, clock.now());
         return Ok(Arrived { leg, refused_by, client });
     }
+    let is_named_now = accepted.socket.awaits_peer();
     let patience = if refused_by.is_some() { context.linger.timeout } else { Duration::MAX };
     let machine = Arriving::new(clock.now(), shared.config.handshake_timeout.min(patience));
     let mut leg = Leg::open(machine, accepted.socket, ends, context, clock.now());
     if !shake_hands(&mut leg, shared, alarm, watch).await {
         return Err(leg.close(alarm, watch).await);
     }
-    if leg.peer() != ends.peer && refused_by.is_none() {
+    if is_named_now && refused_by.is_none() {
         // What a limit counts is the client, and not a proxy that stands before us.
-        drop(client);
         client = match shared.admission.connection_of(leg.peer().map(|peer| peer.ip())) {
             Ok(place) => place,
             Err(limit) => {

@@ -94,6 +94,10 @@ impl Socket for Shaking {
         })
     }
 
+    fn awaits_peer(&self) -> bool {
+        !self.is_named
+    }
+
     fn probe(&mut self) -> Liveness {
         self.socket.probe()
     }
@@ -299,6 +303,30 @@ fn a_client_that_a_header_names_is_the_one_in_logs_and_limits() {
             "answered 200 to 192.0.2.7",
             "closed agreed in idle of 192.0.2.7",
             "closed refused (max-connections-per-client) in waiting of 192.0.2.7",
+        ]
+    );
+}
+
+#[test]
+fn whoever_speaks_for_others_takes_no_place_of_its_own_under_the_limit() {
+    let limits = SharedLimits { max_connections_per_client: NonZeroU32::new(1), ..SharedLimits::default() };
+    let (told, _) = play(&ServerConfig { shared: limits, ..quick() }, |net, _| async move {
+        let mut first = connect(&net).await;
+        let second = connect(&net).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        // Two are there that have not named anybody yet.
+        first.write_all(b"@").await.unwrap();
+        assert!(ask(&mut first).await.ends_with("192.0.2.7"));
+        drop(second);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    });
+    assert_eq!(
+        told,
+        [
+            "identified 192.0.2.7:4321",
+            "answered 200 to 192.0.2.7",
+            "closed agreed in idle of 192.0.2.7",
+            "closed peer-closed in handshake of 127.0.0.1",
         ]
     );
 }

@@ -43,6 +43,7 @@ pub(crate) fn run(arguments: Arguments, inherited: Inherited) -> Result<Exit, Fa
 
 async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit, Failure> {
     config::check(&arguments.client_timeouts)?;
+    config::check_origins(&arguments.origins, &arguments.origin_limits)?;
     let tcp = sockets::connect(&arguments.origin_sockets, arguments.client_timeouts.write_timeout)?;
     let is_demo = arguments.origins.to.is_empty();
     let process = Process::prepare(Setup {
@@ -76,9 +77,11 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     };
     let mut in_force = config::say_clients(&arguments.client_timeouts, &arguments.client_limits);
     in_force.extend(config::say_origins(&arguments.origin_timeouts, &arguments.origin_limits, &arguments.retries));
+    in_force.extend(config::say_proxy_protocol(&arguments.listening, arguments.origins.to_proxy_protocol));
     in_force.push(config::say_drain(&arguments.drain));
     let mut role = PassOn {
         origins,
+        manner: config::manner(&arguments.origins),
         tcp,
         proxy: config::proxy(&arguments.origins, &arguments.retries),
         client: config::client(
@@ -112,6 +115,7 @@ async fn origin(arguments: &OriginArguments, inherited: Inherited) -> Result<Exi
         inherited,
     })?;
     let mut in_force = config::say_clients(&arguments.client_timeouts, &arguments.client_limits);
+    in_force.extend(config::say_proxy_protocol(&arguments.listening, None));
     in_force.push(config::say_drain(&arguments.drain));
     process.run(Demo, None, in_force).await
 }

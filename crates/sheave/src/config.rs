@@ -1,7 +1,6 @@
 //! What was said on the command line, as the libraries want it.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sheave_client::config::ClientConfig;
@@ -10,20 +9,22 @@ use sheave_lifecycle::keep_alive::{Careful, KeepAlivePolicy};
 use sheave_lifecycle::limit::OverLimit;
 use sheave_lifecycle::retry::RetryPolicy;
 use sheave_net::dial::DialPlan;
+use sheave_net::endpoint::Manner;
 use sheave_net::leg::LingerPlan;
 use sheave_proto::config::{ConnectionConfig, Timeouts};
 use sheave_proto::limits::Limits;
-use sheave_proxy::config::{self as proxy, HostPolicy, ProxyConfig, Trust};
+use sheave_proxy::config::{self as proxy, HostPolicy, ProxyConfig};
 use sheave_server::admission::SharedLimits;
 use sheave_server::config::ServerConfig;
 
 use crate::args::{
-    Balance, CarefulReuse, ClientLimits, ClientTimeouts, DrainArguments, HostHeader, OriginLimits, OriginTimeouts,
-    Origins, Over, Retries,
+    Balance, CarefulReuse, ClientLimits, ClientTimeouts, DrainArguments, HostHeader, Listening, OriginLimits,
+    OriginTimeouts, Origins, Over, Retries, ToProxyProtocol,
 };
 use crate::duration;
 use crate::exit::Failure;
 use crate::limit::Limit;
+use crate::network;
 use crate::room;
 use crate::share;
 use crate::size;
@@ -46,6 +47,7 @@ pub(crate) fn server(timeouts: &ClientTimeouts, limits: &ClientLimits, drain: &D
             announces_keep_alive: timeouts.announce_keep_alive,
             ..ConnectionConfig::default()
         },
+        handshake_timeout: timeouts.handshake_timeout,
         write_timeout: timeouts.write_timeout,
         linger: LingerPlan { timeout: timeouts.linger_timeout, ..LingerPlan::default() },
         exchange_timeout: timeouts.exchange_timeout.duration(),
@@ -83,6 +85,28 @@ pub(crate) fn check(timeouts: &ClientTimeouts) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// Whether what was said of origins can be done.
+///
+/// # Errors
+///
+/// A line that says what contradicts what.
+pub(crate) fn check_origins(origins: &Origins, limits: &OriginLimits) -> Result<(), Failure> {
+    let Some(version) = origins.to_proxy_protocol else { return Ok(()) };
+    let contradiction = if origins.to.is_empty() {
+        "without --to, requests go to a demo origin of our own, which expects no PROXY header"
+    } else if limits.prewarm > 0 {
+        "with --prewarm, connections would be opened that name no client, and no request could use them"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!("--to-proxy-protocol {}: {contradiction}", version.label())))
+}
+
+/// How origins are spoken to.
+pub(crate) fn manner(origins: &Origins) -> Manner {
+    Manner { announces: origins.to_proxy_protocol.map(ToProxyProtocol::header), ..Manner::default() }
 }
 
 /// What origins are held to, by one of so many workers.
@@ -130,14 +154,12 @@ pub(crate) fn client(
 /// How requests are passed on. Made once and cloned for each worker: its name in `Via` is one for the process, so that a
 /// request that comes back is recognised by whichever worker it meets.
 pub(crate) fn proxy(origins: &Origins, retries: &Retries) -> ProxyConfig {
-    let trusted = origins.trust_forwarded.clone();
-    let trust: Trust = Arc::new(move |client| trusted.iter().any(|network| network.contains(&client)));
     ProxyConfig {
         host: match origins.host_header {
             HostHeader::Keep => HostPolicy::Keep,
             HostHeader::Origin => HostPolicy::Origin,
         },
-        trust: (!origins.trust_forwarded.is_empty()).then_some(trust),
+        trust: network::any_of(&origins.trust_forwarded),
         retry: RetryPolicy {
             max_attempts: u32::try_from(retries.retry_attempts).unwrap_or(u32::MAX),
             budget_share: retries.retry_budget,
@@ -175,6 +197,7 @@ pub(crate) type InForce = (&'static str, Vec<(&'static str, String)>);
 pub(crate) fn say_clients(timeouts: &ClientTimeouts, limits: &ClientLimits) -> Vec<InForce> {
     let exchange = timeouts.exchange_timeout.duration().map_or("off".to_owned(), duration::display);
     let waits = [
+        ("handshake", timeouts.handshake_timeout),
         ("first byte", timeouts.first_byte_timeout),
         ("head", timeouts.head_timeout),
         ("body", timeouts.body_timeout),
@@ -235,6 +258,15 @@ pub(crate) fn say_origins(timeouts: &OriginTimeouts, limits: &OriginLimits, retr
     vec![("origin timeouts", waits), ("origin limits", bounds), ("retries", again)]
 }
 
+/// Who announces clients by a PROXY header, in words; nothing where nobody does.
+pub(crate) fn say_proxy_protocol(listening: &Listening, to: Option<ToProxyProtocol>) -> Option<InForce> {
+    let from = listening.proxy_protocol_from.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let from = (!from.is_empty()).then(|| ("from", from.join(" ")));
+    let to = to.map(|version| ("to origins", version.label().to_owned()));
+    let said: Vec<_> = from.into_iter().chain(to).collect();
+    (!said.is_empty()).then_some(("PROXY protocol", said))
+}
+
 /// How a drain goes, in words.
 pub(crate) fn say_drain(drain: &DrainArguments) -> InForce {
     let waits = [
@@ -259,6 +291,8 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use sheave_net::endpoint::ProxyHeader;
+
     use crate::args::{Arguments, Command, ProxyArguments};
 
     fn arguments(flags: &[&str]) -> ProxyArguments {
@@ -292,12 +326,15 @@ mod tests {
         assert_eq!((ours.host, ours.balance), (defaults.host, defaults.balance));
         assert_eq!(ours.max_replay_bytes, defaults.max_replay_bytes);
         assert!(ours.trust.is_none() && !ours.trust_idempotency_key);
+        assert!(manner(&said.origins).is_plain());
+        assert_eq!(say_proxy_protocol(&said.listening, None), None);
     }
 
     #[test]
     fn every_flag_arrives() {
         let said = arguments(&[
             "--first-byte-timeout=1s",
+            "--handshake-timeout=34s",
             "--head-timeout=2s",
             "--body-timeout=3s",
             "--idle-timeout=4s",
@@ -339,12 +376,14 @@ mod tests {
             "--balance=least-outstanding",
             "--host-header=origin",
             "--trust-forwarded=10.0.0.0/8",
+            "--to-proxy-protocol=v1",
         ]);
         let seconds = Duration::from_secs;
         let server = server(&said.client_timeouts, &said.client_limits, &said.drain);
         let waits = server.connection.timeouts;
         assert_eq!([waits.first_byte, waits.head, waits.body, waits.idle], [1, 2, 3, 4].map(seconds));
         assert_eq!([server.write_timeout, server.linger.timeout], [5, 11].map(seconds));
+        assert_eq!(server.handshake_timeout, seconds(34));
         assert_eq!(server.exchange_timeout, Some(seconds(10)));
         let plan = DrainPlan { announce: seconds(12), quiet: seconds(13), grace: seconds(14), ..DrainPlan::default() };
         assert_eq!(server.drain, plan);
@@ -381,8 +420,26 @@ mod tests {
         assert!((proxy.retry.budget_share - 0.5).abs() < 1e-9 && proxy.trust_idempotency_key);
         assert_eq!(proxy.retry.budget_per_second, 24);
         assert_eq!((proxy.host, proxy.balance), (HostPolicy::Origin, proxy::Balance::LeastOutstanding));
+        assert_eq!(manner(&said.origins).announces, Some(ProxyHeader::V1));
         let trust = proxy.trust.expect("is set");
         assert!(trust([10, 1, 2, 3].into()) && !trust([192, 0, 2, 1].into()));
+    }
+
+    #[test]
+    fn origins_that_could_make_nothing_of_a_proxy_header_are_refused() {
+        let check = |flags: &[&str]| {
+            let said = arguments(flags);
+            check_origins(&said.origins, &said.origin_limits).map_err(|failure| failure.to_string())
+        };
+        let to = "--to=127.0.0.1:9000";
+        assert_eq!(check(&["--prewarm=1"]), Ok(()));
+        assert_eq!(check(&[to, "--to-proxy-protocol=v1"]), Ok(()));
+        for (flags, part) in
+            [(&["--to-proxy-protocol=v2"][..], "--to,"), (&[to, "--to-proxy-protocol=v2", "--prewarm=1"], "--prewarm")]
+        {
+            let error = check(flags).expect_err("is refused");
+            assert!(error.starts_with("--to-proxy-protocol v2: ") && error.contains(part), "{error}");
+        }
     }
 
     #[test]

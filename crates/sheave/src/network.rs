@@ -1,6 +1,7 @@
 //! Networks whose word is taken about who the client is, in CIDR notation.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -20,6 +21,15 @@ pub(crate) fn parse(text: &str) -> Result<IpNet, String> {
     if network == read { Ok(network) } else { Err(format!("{read} has bits behind its prefix: write {network}")) }
 }
 
+/// Whether an address lies in one of the networks; `None` where there is none of them.
+pub(crate) fn any_of(networks: &[IpNet]) -> Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>> {
+    let networks: Box<[IpNet]> = networks.into();
+    if networks.is_empty() {
+        return None;
+    }
+    Some(Arc::new(move |address| networks.iter().any(|network| network.contains(&address))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +45,16 @@ mod tests {
         ] {
             assert_eq!(parse(text).expect(text).to_string(), shown);
         }
+    }
+
+    #[test]
+    fn an_address_lies_in_one_of_them() {
+        let networks = ["10.0.0.0/8", "::1"].map(|text| parse(text).expect(text));
+        let lies_within = any_of(&networks).expect("there are some");
+        for (address, lies) in [("10.1.2.3", true), ("::1", true), ("11.0.0.1", false), ("::2", false)] {
+            assert_eq!(lies_within(address.parse().expect(address)), lies, "{address}");
+        }
+        assert!(any_of(&[]).is_none());
     }
 
     #[test]

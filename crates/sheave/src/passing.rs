@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use sheave_client::config::ClientConfig;
 use sheave_client::origin::Origin;
+use sheave_net::endpoint::Manner;
+use sheave_net::proxy_protocol::send::AnnouncingConnector;
 use sheave_net::resolve::Resolved;
 use sheave_net::tcp_connect::TcpConnector;
 use sheave_net::tcp_options::TcpOptions;
@@ -19,6 +21,8 @@ use crate::service::{Role, WorkerContext};
 pub(crate) struct PassOn {
     /// Where origins are, and what goes before their paths.
     pub(crate) origins: Vec<(Resolved, String)>,
+    /// How all of them are spoken to.
+    pub(crate) manner: Manner,
     /// How requests are passed on.
     pub(crate) proxy: ProxyConfig,
     /// What is asked of TCP.
@@ -30,11 +34,12 @@ pub(crate) struct PassOn {
 }
 
 impl Role for PassOn {
-    type Handler = Proxy<TcpConnector>;
+    type Handler = Proxy<AnnouncingConnector<TcpConnector>>;
 
     fn handler(&self, worker: WorkerContext) -> io::Result<Self::Handler> {
-        let origins = self.origins.iter().map(|(resolved, base)| Origin::new(resolved.clone(), base)).collect();
-        let connector = TcpConnector { tcp: self.tcp, ..TcpConnector::default() };
+        let origin = |resolved: &Resolved, base| Origin::new(resolved.clone(), base).spoken_to(self.manner.clone());
+        let origins = self.origins.iter().map(|(resolved, base)| origin(resolved, base)).collect();
+        let connector = AnnouncingConnector::new(TcpConnector { tcp: self.tcp, ..TcpConnector::default() });
         let proxy =
             Proxy::new(origins, connector, self.proxy.clone(), self.client.clone(), worker.clock, worker.observer)
                 .map_err(io::Error::other)?;

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::access_log::{Format, LogTarget};
     use crate::address::ListenAddress;
-    use crate::args::{Balance, HostHeader, Over};
+    use crate::args::{Balance, HostHeader, Over, ToProxyProtocol};
     use crate::duration::OrOff;
     use crate::limit::Limit;
 
@@ -160,6 +160,7 @@ mod tests {
         assert_eq!(proxy.origins.to, []);
         assert_eq!(proxy.origins.balance, Balance::RoundRobin);
         assert_eq!(proxy.origins.host_header, HostHeader::Keep);
+        assert_eq!((proxy.listening.proxy_protocol_from, proxy.origins.to_proxy_protocol), (Vec::new(), None));
         let seconds = Duration::from_secs;
         let client = &proxy.client_timeouts;
         assert_eq!(
@@ -217,7 +218,8 @@ mod tests {
              --drain-quiet 13s --drain-grace 14s --handover-timeout 15s --max-connections 15 --max-requests 16 --max-head 17k --max-request-line 8k --max-fields 100 --max-body 18m \
              --max-upstream-connections 19 --max-upstream-idle 20 --retry-attempts 4 --retry-budget 10% --retry-body 0 \
              --retry-idempotency-key --quiet --body-min-rate 20k --max-age 21m --announce-keep-alive \
-             --max-connections-per-client 22 --accept-rate 23 --max-requests-in-flight 24 --over-limit 503",
+             --max-connections-per-client 22 --accept-rate 23 --max-requests-in-flight 24 --over-limit 503 \
+             --proxy-protocol-from 192.0.2.0/24 --proxy-protocol-from ::1 --to-proxy-protocol v2",
         )
         .expect("is right");
         assert_eq!(proxy.listening.from.len(), 2);
@@ -232,6 +234,8 @@ mod tests {
         assert_eq!(proxy.client_timeouts.body_min_rate, Limit::Max(20 << 10));
         assert_eq!(proxy.client_limits.over_limit, Over::Answer);
         assert!(proxy.logging.quiet);
+        assert_eq!(proxy.listening.proxy_protocol_from.len(), 2);
+        assert_eq!(proxy.origins.to_proxy_protocol, Some(ToProxyProtocol::V2));
     }
 
     #[test]
@@ -259,6 +263,9 @@ mod tests {
             ("--retry-budget 20", "between 0% and 100%"),
             ("--balance random", "least-outstanding"),
             ("--trust-forwarded home", "10.0.0.0/8"),
+            ("--proxy-protocol-from balancer", "10.0.0.0/8"),
+            ("--proxy-protocol-from 10.1.2.3/8", "write 10.0.0.0/8"),
+            ("--to-proxy-protocol v3", "v1, v2"),
             ("--no-such-flag", "--no-such-flag"),
             ("--idle-timeut 5s", "--idle-timeout"),
         ] {

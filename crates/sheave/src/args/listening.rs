@@ -1,9 +1,11 @@
 //! Where to listen, and with how many workers.
 
 use clap::Args;
+use ipnet::IpNet;
 
 use crate::address::ListenAddress;
 use crate::limit;
+use crate::network;
 
 /// Where clients are served if nobody says so and nothing is inherited.
 const DEFAULT_PORT: u16 = 8080;
@@ -26,6 +28,14 @@ pub(crate) struct Listening {
     /// Not meant for the public. An inherited socket that is named `admin` is served in any case. [default: off; 127.0.0.1:9901 when the demo origin runs behind the proxy]
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<ListenAddress>,
+
+    /// Whose connections begin with a PROXY header that names the client; may be given more than once [default: nobody's].
+    ///
+    /// Balancers send it, in version 1 or 2. From these addresses a connection without one is refused, within
+    /// `--handshake-timeout`; from others none is looked for, as anybody could send it. Access log, limits on clients,
+    /// forwarding fields and `--trust-forwarded` know the client that was named.
+    #[arg(long, value_name = "CIDR", value_parser = network::parse)]
+    pub(crate) proxy_protocol_from: Vec<IpNet>,
 
     /// How many worker threads share the connections [default: one for each core].
     #[arg(long, value_name = "N", value_parser = limit::parse_count)]

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
+use sheave_net::endpoint::ProxyHeader;
 
 use crate::address::OriginAddress;
 use crate::network;
@@ -25,6 +26,13 @@ pub(crate) struct Origins {
     #[arg(long, value_enum, default_value_t = HostHeader::Keep)]
     pub(crate) host_header: HostHeader,
 
+    /// Begin each connection to an origin with a PROXY header of this version, which names the client.
+    ///
+    /// The origin must expect it. Such a connection serves that client's connection alone, and closes as usual when idle; so
+    /// there are as many as clients, and none can be opened ahead (`--prewarm`).
+    #[arg(long, value_enum, value_name = "VERSION")]
+    pub(crate) to_proxy_protocol: Option<ToProxyProtocol>,
+
     /// Whose X-Forwarded-* and Forwarded are believed and passed on; may be given more than once [default: nobody's].
     #[arg(long, value_name = "CIDR", value_parser = network::parse)]
     pub(crate) trust_forwarded: Vec<IpNet>,
@@ -45,6 +53,33 @@ impl Balance {
         match self {
             Self::RoundRobin => "round-robin",
             Self::LeastOutstanding => "least-outstanding",
+        }
+    }
+}
+
+/// Which PROXY header origins are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum ToProxyProtocol {
+    /// A line of text.
+    V1,
+    /// The binary one.
+    V2,
+}
+
+impl ToProxyProtocol {
+    /// Its name, as `--to-proxy-protocol` has it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+
+    /// As the libraries have it.
+    pub(crate) const fn header(self) -> ProxyHeader {
+        match self {
+            Self::V1 => ProxyHeader::V1,
+            Self::V2 => ProxyHeader::V2,
         }
     }
 }

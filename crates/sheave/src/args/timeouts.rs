@@ -11,7 +11,13 @@ use crate::limit::{Limit, parse_size_or_off};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Timeouts towards clients")]
 pub(crate) struct ClientTimeouts {
-    /// From accept to the first byte of the first request; then the connection is closed.
+    /// From accept to a connection that can carry requests: its PROXY header, and the TLS handshake; then it is closed.
+    ///
+    /// Where there is neither, it means nothing.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "10s")]
+    pub(crate) handshake_timeout: Duration,
+
+    /// From then to the first byte of the first request; then the connection is closed.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "30s")]
     pub(crate) first_byte_timeout: Duration,
 

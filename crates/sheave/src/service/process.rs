@@ -12,13 +12,14 @@ use sheave_net::balance::{self, BalancedListener, Loads, Place};
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
 use sheave_net::limits::{FileLimit, raise_file_limit};
+use sheave_net::proxy_protocol::listen::{AnnouncedListener, Announcers};
 use sheave_net::tcp_listen::ListenOptions;
 use sheave_server::admission::Admission;
 use sheave_server::config::ServerConfig;
 use sheave_server::server::Server;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::role::{Role, WorkerContext};
+use super::role::{ClientSocket, Role, WorkerContext};
 use super::sockets::{Kept, Sockets, addresses};
 use super::surroundings::{AdminPages, Around, keep_watched};
 use super::worker;
@@ -31,6 +32,7 @@ use crate::exit::{Exit, Failure};
 use crate::handover::{Answer, Inherited, Predecessor, Relaunch, Trust};
 use crate::lifetime::{self, Crew, Event};
 use crate::logs::Logs;
+use crate::network;
 use crate::pulse::{Pulse, Pulses};
 use crate::room::{self, Room};
 use crate::say;
@@ -72,6 +74,7 @@ pub(crate) struct Process {
     workers: usize,
     server: ServerConfig,
     listen: ListenOptions,
+    announcers: Option<Announcers>,
     files: FileLimit,
     room: Room,
     logs: Logs,
@@ -114,6 +117,7 @@ impl Process {
             workers,
             server,
             listen: setup.listen,
+            announcers: network::any_of(&setup.listening.proxy_protocol_from),
             files,
             room,
             logs,
@@ -186,7 +190,7 @@ impl Process {
             let observer = self.logs.observer(number, metrics.shard(number));
             let context = WorkerContext { clock: self.clock, observer };
             let (role, config) = (role.clone(), self.server);
-            let shared = Shared { drain, admission: admission.clone() };
+            let shared = Shared { drain, admission: admission.clone(), announcers: self.announcers.clone() };
             let begin = move || begin(&role, context, &config, shared, places, pulse);
             let told = events.clone();
             let ended = Box::new(move |report| {
@@ -264,6 +268,8 @@ struct Shared {
     drain: Drain,
     /// With all other workers.
     admission: Admission,
+    /// With all other workers, too: whose connections begin with a PROXY header.
+    announcers: Option<Announcers>,
 }
 
 /// Within a worker's runtime: its handler and its listeners, and what it does with them until its end.
@@ -276,8 +282,9 @@ fn begin<R: Role>(
     pulse: Option<(Pulse, Duration)>,
 ) -> io::Result<impl Future<Output = DrainReport> + use<R>> {
     let handler = role.handler(context.clone())?;
-    let listeners = places.into_iter().map(Place::listen).collect::<io::Result<Vec<_>>>()?;
-    let Shared { drain, admission } = shared;
+    let Shared { drain, admission, announcers } = shared;
+    let listen = |place: Place| Ok(AnnouncedListener::new(place.listen()?, announcers.clone()));
+    let listeners = places.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
     let server = Server::sharing(handler, *config, context.clock, context.observer, drain, admission);
     if let Some((pulse, period)) = pulse {
         tokio::spawn(pulse.beat(period));
@@ -290,9 +297,9 @@ fn begin<R: Role>(
 }
 
 /// Serves what all listeners accept, until a drain has ended every connection.
-async fn serve_all<H>(server: &Server<H>, listeners: Vec<BalancedListener>) -> DrainReport
+async fn serve_all<H>(server: &Server<H>, listeners: Vec<AnnouncedListener<BalancedListener>>) -> DrainReport
 where
-    H: sheave_server::handler::Handler<balance::CountedSocket>,
+    H: sheave_server::handler::Handler<ClientSocket>,
 {
     let tasks: Vec<_> = listeners
         .into_iter()

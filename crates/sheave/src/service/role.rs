@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sheave_lifecycle::observe::Observer;
 use sheave_net::balance::CountedSocket;
 use sheave_net::clock::Clock;
+use sheave_net::proxy_protocol::receive::Announced;
 use sheave_server::handler::Handler;
 
 use crate::pools::Pools;
@@ -19,10 +20,13 @@ pub(crate) struct WorkerContext {
     pub(crate) observer: Arc<dyn Observer>,
 }
 
+/// A client's connection: counted at its worker, and announced by a PROXY header where its peer is one that sends it.
+pub(crate) type ClientSocket = Announced<CountedSocket>;
+
 /// Makes the handlers of a process's workers, one for each.
 pub(crate) trait Role: Clone + Send + 'static {
     /// What answers requests.
-    type Handler: Handler<CountedSocket>;
+    type Handler: Handler<ClientSocket>;
 
     /// The handler of one worker, made within that worker's runtime.
     ///

@@ -11,6 +11,7 @@ mod limits;
 mod logs;
 mod origins;
 mod proxy;
+mod proxy_protocol;
 mod race;
 mod start;
 mod strict;
