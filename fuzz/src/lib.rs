@@ -3,6 +3,8 @@
 pub mod chunked_body;
 pub mod connection;
 mod fields;
+pub mod h2_frames;
+pub mod h2_head;
 mod pieces;
 pub mod proxy_header;
 pub mod request_head;

@@ -32,7 +32,7 @@ const PADDED: u8 = 8;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+    let mut bytes = u32::try_from(payload.len()).expect("a short payload").to_be_bytes()[1..].to_vec();
     bytes.extend_from_slice(&[kind, flags]);
     bytes.extend_from_slice(&stream.to_be_bytes());
     bytes.extend_from_slice(payload);
@@ -67,9 +67,9 @@ fn config() -> Arc<ConnectionConfig> {
 /// A watch over a client that has just said its preface and SETTINGS.
 fn over_client() -> FrameWatch {
     let mut watch = FrameWatch::new(config(), Side::Downstream);
-    watch.receive(PREFACE, ms(0)).unwrap();
-    watch.receive(&frame(SETTINGS, 0, 0, &[]), ms(0)).unwrap();
-    watch.send(&frame(SETTINGS, ACK, 0, &[]), ms(0)).unwrap();
+    watch.receive(PREFACE, ms(0)).expect("nothing is too much yet");
+    watch.receive(&frame(SETTINGS, 0, 0, &[]), ms(0)).expect("nothing is too much yet");
+    watch.send(&frame(SETTINGS, ACK, 0, &[]), ms(0)).expect("nothing is too much yet");
     watch
 }
 
@@ -293,7 +293,7 @@ fn timed() -> FrameWatch {
     let timeouts = Timeouts { head: Duration::from_secs(10), body: Duration::from_secs(20), ..Timeouts::default() };
     let mut watch =
         FrameWatch::new(ConnectionConfig { timeouts, ..ConnectionConfig::default() }.into(), Side::Downstream);
-    watch.receive(PREFACE, ms(0)).unwrap();
+    watch.receive(PREFACE, ms(0)).expect("nothing is too much yet");
     watch
 }
 

@@ -45,7 +45,7 @@ fn target(scheme: Option<&str>, authority: Option<&str>, path: Option<&str>) -> 
 
 fn parts(method: &str, uri: Uri, lines: Lines<'_>) -> http::request::Parts {
     let mut request = http::Request::new(());
-    *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).expect("the tests know what is valid");
     *request.uri_mut() = uri;
     *request.version_mut() = http::Version::HTTP_2;
     *request.headers_mut() = map(lines);
@@ -59,7 +59,7 @@ fn request(method: &str, path: &str, lines: Lines<'_>) -> Result<RequestHead, E>
 
 fn response(status: u16, lines: Lines<'_>, method: &Method, is_end: bool) -> Result<ResponseHead, E> {
     let mut response = http::Response::new(());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    *response.status_mut() = StatusCode::from_u16(status).expect("the tests know what is valid");
     *response.headers_mut() = map(lines);
     read_response(&response.into_parts().0, method, is_end, &Limits::default())
 }

@@ -47,15 +47,18 @@ fn config() -> Arc<ConnectionConfig> {
 fn map(lines: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in lines {
-        map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        map.append(
+            HeaderName::try_from(*name).expect("the tests know what is valid"),
+            HeaderValue::try_from(*value).expect("the tests know what is valid"),
+        );
     }
     map
 }
 
 fn request(method: &str, uri: &str, lines: &[(&str, &str)]) -> http::request::Parts {
     let mut request = http::Request::new(());
-    *request.method_mut() = method.parse().unwrap();
-    *request.uri_mut() = uri.parse::<Uri>().unwrap();
+    *request.method_mut() = method.parse().expect("the tests know what is valid");
+    *request.uri_mut() = uri.parse::<Uri>().expect("the tests know what is valid");
     *request.headers_mut() = map(lines);
     request.into_parts().0
 }
@@ -67,21 +70,21 @@ fn opened(method: &str, lines: &[(&str, &str)], is_end: bool) -> Result<Stream<S
 
 fn response(status: u16, lines: &[(&str, &str)]) -> http::response::Parts {
     let mut response = http::Response::new(());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    *response.status_mut() = StatusCode::from_u16(status).expect("the tests know what is valid");
     *response.headers_mut() = map(lines);
     response.into_parts().0
 }
 
 fn head(status: u16) -> ResponseHead {
-    ResponseHead::new(StatusCode::from_u16(status).unwrap())
+    ResponseHead::new(StatusCode::from_u16(status).expect("the tests know what is valid"))
 }
 
 fn asked(method: Method, body: BodyLength) -> Stream<Client> {
     let target = if method == Method::CONNECT { "a:1" } else { "/" };
-    let mut head = RequestHead::new(method, target).unwrap();
-    head.fields_mut().push(Known::Host, b"a:1").unwrap();
+    let mut head = RequestHead::new(method, target).expect("the tests know what is valid");
+    head.fields_mut().push(Known::Host, b"a:1").expect("the tests know what is valid");
     let mut stream = Stream::new(config(), at(0));
-    stream.send_head(&head, target, Scheme::HTTP, body, at(0)).unwrap();
+    stream.send_head(&head, target, Scheme::HTTP, body, at(0)).expect("the tests know what is valid");
     stream
 }
 
@@ -144,7 +147,8 @@ fn heads_that_end_the_stream() {
 
 #[test]
 fn content_is_as_long_as_was_said() {
-    let table: &[(&[(&str, &str)], &[(usize, bool)], Result<(), E>)] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [(usize, bool)], Result<(), E>);
+    let table: &[Case<'_>] = &[
         (&[("content-length", "5")], &[(5, true)], Ok(())),
         (&[("content-length", "5")], &[(5, false), (0, true)], Ok(())),
         (&[("content-length", "0")], &[(0, true)], Ok(())),

@@ -187,7 +187,8 @@ mod tests {
     /// What the types of the `http` crate keep out, should they ever not.
     #[test]
     fn lines_are_checked_byte_by_byte() {
-        let table: &[(&[u8], &[u8], Result<Option<Known>, ProtocolError>)] = &[
+        type Line = (&'static [u8], &'static [u8], Result<Option<Known>, ProtocolError>);
+        let table: &[Line] = &[
             (b"a", b"", Ok(None)),
             (b"via", b"1.1 \xe4", Ok(Some(Known::Via))),
             (b"te", b"trailers", Ok(Some(Known::Te))),
