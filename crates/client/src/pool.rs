@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::keep_alive::{Closes, Reuse};
-use sheave_lifecycle::observe::Observer;
+use sheave_lifecycle::observe::{HandshakeFailed, Observer};
 use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::time::Time;
 use sheave_net::clock::Clock;
@@ -222,8 +222,18 @@ impl<C: Connect> Pool<C> {
         let Shelves { context, config, .. } = &*self.shelves;
         let shaken = poll_fn(|cx| socket.poll_handshake(cx));
         let end = match tokio::time::timeout(config.handshake_timeout, shaken).await {
-            Ok(Ok(())) => return Ok(socket),
-            Ok(Err(error)) => HandshakeEnd::Failed(error),
+            Ok(Ok(())) => {
+                if let Some(secured) = socket.secured() {
+                    context.observer.secured(Side::Upstream, &secured.told());
+                }
+                return Ok(socket);
+            }
+            Ok(Err(error)) => {
+                let peer = Some(endpoint.address());
+                let (label, detail) = (error.label(), error.detail());
+                context.observer.handshake_failed(&HandshakeFailed { side: Side::Upstream, peer, label, detail });
+                HandshakeEnd::Failed(error)
+            }
             Err(_) => HandshakeEnd::TimedOut(config.handshake_timeout),
         };
         let failed = FailedHandshake { address: endpoint.address(), end };

@@ -7,7 +7,10 @@ use std::time::Duration;
 use crate::close::CloseReason;
 use crate::drain::DrainPhase;
 use crate::errno::IoFault;
-use crate::observe::{Closed, ConnectionId, ExchangeEnd, Identified, Moved, Observer, Opened};
+use crate::observe::{
+    Closed, ConnectionId, Encryption, ExchangeEnd, HandshakeFailed, Identified, Moved, Observer, Opened,
+};
+use crate::phase::Side;
 use crate::retry::Evidence;
 
 /// Tells two observers, the first one first.
@@ -18,7 +21,8 @@ pub struct Both<A, B>(pub A, pub B);
 macro_rules! pass_on {
     ($self:ident => $($to:expr),+) => {
         pass_on!(@methods $self [$($to),+]
-            opened(it: &Opened), identified(it: &Identified), moved(it: &Moved), closed(it: &Closed), refused(limit: &'static str), held_back(limit: &'static str),
+            opened(it: &Opened), identified(it: &Identified), secured(side: Side, it: &Encryption<'_>),
+            handshake_failed(it: &HandshakeFailed<'_>), moved(it: &Moved), closed(it: &Closed), refused(limit: &'static str), held_back(limit: &'static str),
             accept_failed(fault: IoFault), exchange_ended(end: &ExchangeEnd<'_>),
             connect_failed(address: Option<SocketAddr>, reason: CloseReason), parked(id: ConnectionId),
             reused(id: ConnectionId, parked_for: Duration), found_dead(id: ConnectionId, reason: CloseReason),

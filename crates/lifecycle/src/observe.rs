@@ -85,6 +85,34 @@ pub struct Moved {
     pub bytes_out: u64,
 }
 
+/// What TLS has agreed on for a connection. Borrowed, as [`ExchangeEnd`] is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Encryption<'a> {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite's name, as IANA's registry has it.
+    pub cipher: &'static str,
+    /// The protocol that ALPN agreed on, as its registry has it; `None` where nothing was offered.
+    pub alpn: Option<&'static str>,
+    /// The name that the client asked for (SNI).
+    pub server_name: Option<&'a str>,
+    /// Whether an earlier session was resumed.
+    pub is_resumed: bool,
+}
+
+/// A handshake that failed: the PROXY header's, or that of TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct HandshakeFailed<'a> {
+    /// Which side.
+    pub side: Side,
+    /// The other end.
+    pub peer: Option<SocketAddr>,
+    /// The cause. The label is stable for ever.
+    pub label: &'static str,
+    /// What more is known, for people.
+    pub detail: &'a str,
+}
+
 /// Who made a response.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MadeBy {
@@ -141,6 +169,8 @@ pub struct ExchangeEnd<'a> {
     pub target: &'a str,
     /// The version as written, such as `HTTP/1.1`.
     pub version: &'static str,
+    /// What TLS has agreed on for the connection; `None` without TLS.
+    pub encryption: Option<Encryption<'a>>,
     /// The client's `Host`, `User-Agent` and `Referer`, if it sent them.
     pub host: Option<&'a str>,
     /// See `host`.
@@ -180,6 +210,11 @@ pub trait Observer: Send + Sync {
     /// A connection's ends are others than its socket had said when it was opened: a PROXY header has named them. Called at
     /// most once for each, before its first exchange.
     fn identified(&self, _: &Identified) {}
+    /// TLS was agreed on for a connection of this side: a handshake is over.
+    fn secured(&self, _side: Side, _: &Encryption<'_>) {}
+    /// A handshake failed. A client's connection was opened before and is closed after; one to an origin never came to be,
+    /// which is told, too.
+    fn handshake_failed(&self, _: &HandshakeFailed<'_>) {}
     /// A live connection moved to another phase. Not called for every step: at the beginning and end of exchanges.
     fn moved(&self, _: &Moved) {}
     /// A connection ended. Called exactly once for each that was opened.

@@ -144,6 +144,7 @@ fn exchange(client: SocketAddr, number: u64, error: Option<&'static str>) -> Exc
         method: "GET",
         target: "/",
         version: "HTTP/1.1",
+        encryption: None,
         host: Some("localhost"),
         user_agent: None,
         referer: None,

@@ -24,6 +24,7 @@ impl Collector for Snapshot {
         let mut page = Page(encoder);
         self.about(&mut page)?;
         self.connections(&mut page)?;
+        self.handshakes(&mut page)?;
         self.exchanges(&mut page)?;
         self.upstream(&mut page)
     }
@@ -128,6 +129,34 @@ impl Snapshot {
             None,
             "How many exchanges connections began that have ended: the more, the better keep-alive does its work.",
             by_side(|side| &self.exchanges[side]),
+        )
+    }
+
+    fn handshakes(&self, page: &mut Page<'_>) -> fmt::Result {
+        let done = Side::ALL.into_iter().flat_map(|side| {
+            self.handshakes[side as usize].iter().flat_map(move |(version, row)| {
+                let counts = ["false", "true"].into_iter().zip(row).filter(|(_, count)| **count != 0);
+                counts.map(move |(resumed, count)| {
+                    ([("side", side.label()), ("version", version.as_ref()), ("resumed", resumed)], *count)
+                })
+            })
+        });
+        page.counter(
+            "sheave_tls_handshakes",
+            None,
+            "TLS handshakes that succeeded, by version; a session that was resumed costs a fraction of one that was not.",
+            done,
+        )?;
+        let failed = Side::ALL.into_iter().flat_map(|side| {
+            let failed = self.handshakes_failed[side as usize].iter();
+            failed.map(move |(cause, [count])| ([("side", side.label()), ("cause", cause.as_ref())], *count))
+        });
+        page.counter(
+            "sheave_handshake_failures",
+            None,
+            "Connections that never became ready to carry HTTP, because TLS or the PROXY header failed, by cause. \
+             peer-alert-* is what the other side says.",
+            failed,
         )
     }
 
@@ -323,7 +352,7 @@ mod tests {
     use sheave_lifecycle::deadline::Timer;
     use sheave_lifecycle::errno::{Errno, IoFault, Op};
     use sheave_lifecycle::observe::{
-        Closed, ConnectionId, ExchangeEnd, Moved, Observer, Opened, Outcome, UpstreamPart,
+        Closed, ConnectionId, Encryption, ExchangeEnd, HandshakeFailed, Moved, Observer, Opened, Outcome, UpstreamPart,
     };
     use sheave_lifecycle::phase::Phase;
     use sheave_lifecycle::retry::{Evidence, Sent};
@@ -376,6 +405,7 @@ mod tests {
             method: "POST",
             target: "/",
             version: "HTTP/1.1",
+            encryption: None,
             host: None,
             user_agent: None,
             referer: None,
@@ -416,6 +446,19 @@ mod tests {
             bytes_in: 50,
             bytes_out: 70,
         });
+        let encryption = |version, is_resumed| Encryption {
+            version,
+            cipher: "TLS_AES_128_GCM_SHA256",
+            alpn: Some("h2"),
+            server_name: Some("example.com"),
+            is_resumed,
+        };
+        one.secured(Side::Downstream, &encryption("TLSv1.3", false));
+        other.secured(Side::Downstream, &encryption("TLSv1.3", true));
+        other.secured(Side::Upstream, &encryption("TLSv1.2", false));
+        let failed = |side, label| HandshakeFailed { side, peer: None, label, detail: "for people" };
+        one.handshake_failed(&failed(Side::Downstream, "http-to-tls-port"));
+        other.handshake_failed(&failed(Side::Upstream, "certificate-expired"));
         one.refused("max-connections-per-client");
         other.held_back("max-connections");
         one.accept_failed(IoFault { op: Op::Accept, errno: Errno::EMFILE });

@@ -11,7 +11,9 @@ use prometheus_client::registry::Registry;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::drain::DrainPhase;
 use sheave_lifecycle::errno::IoFault;
-use sheave_lifecycle::observe::{Closed, ConnectionId, ExchangeEnd, Identified, Moved, Observer, Opened};
+use sheave_lifecycle::observe::{
+    Closed, ConnectionId, Encryption, ExchangeEnd, HandshakeFailed, Identified, Moved, Observer, Opened,
+};
 use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::retry::Evidence;
 
@@ -139,6 +141,14 @@ impl Observer for Metrics {
 
     fn closed(&self, closed: &Closed) {
         self.shard_of(closed.id).closed(closed);
+    }
+
+    fn secured(&self, side: Side, encryption: &Encryption<'_>) {
+        self.shards[0].secured(side, encryption);
+    }
+
+    fn handshake_failed(&self, failed: &HandshakeFailed<'_>) {
+        self.shards[0].handshake_failed(failed);
     }
 
     fn refused(&self, limit: &'static str) {

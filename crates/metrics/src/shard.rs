@@ -9,7 +9,8 @@ use sheave_lifecycle::close::{CloseReason, Severity};
 use sheave_lifecycle::drain::DrainPhase;
 use sheave_lifecycle::errno::{Errno, IoFault};
 use sheave_lifecycle::observe::{
-    Closed, ConnectionId, ExchangeEnd, Identified, MadeBy, Moved, Observer, Opened, Outcome,
+    Closed, ConnectionId, Encryption, ExchangeEnd, HandshakeFailed, Identified, MadeBy, Moved, Observer, Opened,
+    Outcome,
 };
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::retry::Evidence;
@@ -35,7 +36,7 @@ use crate::live::{LiveConnection, LiveList, Traffic};
 /// | `exchange_ended` | 16 |
 /// | all calls of a proxied exchange: 4 × `moved`, the others once | 88 |
 ///
-/// Takes 39 KiB, and about 160 bytes for each of the most connections that ever lived at once.
+/// Takes 41 KiB, and about 160 bytes for each of the most connections that ever lived at once.
 // Two cache lines, as processors fetch them in pairs: no shard shares one with another.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -55,6 +56,9 @@ pub(crate) struct Counts {
     pub(crate) exchanges: [Amounts; 2],
     /// By timer, and by how far the connection had got.
     pub(crate) timed_out: [Labels<&'static str, 16, { Phase::ALL.len() }>; 2],
+    /// By version; afresh, and resumed.
+    pub(crate) handshakes: [Labels<&'static str, 4, 2>; 2],
+    pub(crate) handshakes_failed: [Labels<&'static str, 48>; 2],
     pub(crate) refused: Labels<&'static str, 16>,
     pub(crate) held_back: Labels<&'static str, 16>,
     pub(crate) accept_failed: Labels<Errno, 16>,
@@ -82,6 +86,8 @@ impl Counts {
             age: [const { AgeMicros::new() }; 2],
             exchanges: [const { Amounts::new() }; 2],
             timed_out: [const { Labels::new() }; 2],
+            handshakes: [const { Labels::new() }; 2],
+            handshakes_failed: [const { Labels::new() }; 2],
             refused: Labels::new(),
             held_back: Labels::new(),
             accept_failed: Labels::new(),
@@ -216,6 +222,17 @@ impl Observer for Shard {
         self.counts.exchanges[side].record(&turn, closed.exchanges);
     }
 
+    fn secured(&self, side: Side, encryption: &Encryption<'_>) {
+        let turn = Turn::take(&self.live);
+        let row = self.counts.handshakes[side as usize].row(encryption.version);
+        row[usize::from(encryption.is_resumed)].add(&turn, 1);
+    }
+
+    fn handshake_failed(&self, failed: &HandshakeFailed<'_>) {
+        let turn = Turn::take(&self.live);
+        self.counts.handshakes_failed[failed.side as usize].row(failed.label)[0].add(&turn, 1);
+    }
+
     fn refused(&self, limit: &'static str) {
         let turn = Turn::take(&self.live);
         self.counts.refused.row(limit)[0].add(&turn, 1);
@@ -309,6 +326,6 @@ mod tests {
     #[test]
     fn shards_share_no_cache_line_and_are_no_larger_than_was_said() {
         assert_eq!(align_of::<Shard>(), 128);
-        assert!(size_of::<Shard>() <= 39 << 10, "{}", size_of::<Shard>());
+        assert!(size_of::<Shard>() <= 41 << 10, "{}", size_of::<Shard>());
     }
 }

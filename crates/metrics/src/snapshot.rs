@@ -26,6 +26,8 @@ pub(crate) struct Snapshot {
     pub(crate) age_seconds: [histogram::Total; 2],
     pub(crate) exchanges: [histogram::Total; 2],
     pub(crate) timed_out: [labels::Total<{ Phase::ALL.len() }>; 2],
+    pub(crate) handshakes: [labels::Total<2>; 2],
+    pub(crate) handshakes_failed: [labels::Total<1>; 2],
     pub(crate) refused: labels::Total<1>,
     pub(crate) held_back: labels::Total<1>,
     pub(crate) accept_failed: labels::Total<1>,
@@ -64,6 +66,9 @@ impl Snapshot {
                 .map(|side| AgeMicros::total(each().map(|counts| &counts.age[side as usize]), SECOND)),
             exchanges: Side::ALL.map(|side| Amounts::total(each().map(|counts| &counts.exchanges[side as usize]), 1.0)),
             timed_out: Side::ALL.map(|side| Labels::total(each().map(|counts| &counts.timed_out[side as usize]))),
+            handshakes: Side::ALL.map(|side| Labels::total(each().map(|counts| &counts.handshakes[side as usize]))),
+            handshakes_failed: Side::ALL
+                .map(|side| Labels::total(each().map(|counts| &counts.handshakes_failed[side as usize]))),
             held_back: Labels::total(each().map(|counts| &counts.held_back)),
             refused: Labels::total(each().map(|counts| &counts.refused)),
             accept_failed: Labels::total(each().map(|counts| &counts.accept_failed)),

@@ -52,6 +52,7 @@ fn end(observer: &dyn Observer, id: u64) {
         method: "GET",
         target: "/",
         version: "HTTP/1.1",
+        encryption: None,
         host: None,
         user_agent: None,
         referer: None,

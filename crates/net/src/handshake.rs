@@ -43,6 +43,16 @@ impl HandshakeError {
     }
 }
 
+impl HandshakeError {
+    /// What more is known, for people; empty where the name says all.
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Tls { detail, .. } => detail,
+            Self::Io(_) | Self::Closed | Self::ProxyHeader(_) => "",
+        }
+    }
+}
+
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

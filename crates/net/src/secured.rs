@@ -1,5 +1,7 @@
 //! What a TLS handshake has agreed on.
 
+use sheave_lifecycle::observe::Encryption;
+
 /// The protocol that was agreed on by ALPN. RFC 7301
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Alpn {
@@ -34,4 +36,17 @@ pub struct Secured {
     pub is_resumed: bool,
     /// The SHA-256 of the peer's certificate in lower-case hexadecimal, if it showed one.
     pub peer_certificate: Option<Box<str>>,
+}
+
+impl Secured {
+    /// The same, as observers are told it.
+    pub fn told(&self) -> Encryption<'_> {
+        Encryption {
+            version: self.version,
+            cipher: self.cipher,
+            alpn: self.alpn.map(Alpn::name),
+            server_name: self.server_name.as_deref(),
+            is_resumed: self.is_resumed,
+        }
+    }
 }

@@ -16,6 +16,7 @@ use sheave_lifecycle::phase::Phase;
 use sheave_net::alarm::Alarm;
 use sheave_net::drain::DrainWatch;
 use sheave_net::leg::LegContext;
+use sheave_net::secured::Secured;
 use sheave_net::socket::Socket;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::RequestHead;
@@ -128,7 +129,8 @@ impl<S: Socket> Drop for Exchange<'_, S> {
         let context = self.leg.context();
         let took = context.clock.now().since(self.record.began);
         let (id, peer) = (self.connection_id(), self.peer());
-        self.record.tell(&*context.observer, id, peer, Some(&self.head), is_answered, took);
+        let encryption = self.leg.socket().secured().map(Secured::told);
+        self.record.tell(&*context.observer, id, peer, encryption, Some(&self.head), is_answered, took);
     }
 }
 
@@ -261,7 +263,8 @@ async fn refuse<S: Socket>(
         record.response_bytes = body.len() as u64;
     }
     let (context, id, peer) = (leg.context().clone(), leg.id(), leg.peer());
-    let mut refusal = Refusal { context, record, id, peer, request, is_whole: false };
+    let secured = leg.socket().secured().cloned();
+    let mut refusal = Refusal { context, record, id, peer, secured, request, is_whole: false };
     // Every refusal ends its connection; dropped meanwhile, it was not sent.
     refusal.is_whole = is_sent && leg.farewell(alarm, watch).await;
 }
@@ -272,6 +275,7 @@ struct Refusal<'r> {
     record: Record,
     id: ConnectionId,
     peer: Option<SocketAddr>,
+    secured: Option<Secured>,
     request: Option<&'r RequestHead>,
     is_whole: bool,
 }
@@ -279,6 +283,8 @@ struct Refusal<'r> {
 impl Drop for Refusal<'_> {
     fn drop(&mut self) {
         let took = self.context.clock.now().since(self.record.began);
-        self.record.tell(&*self.context.observer, self.id, self.peer, self.request, self.is_whole, took);
+        let encryption = self.secured.as_ref().map(Secured::told);
+        let observer = &*self.context.observer;
+        self.record.tell(observer, self.id, self.peer, encryption, self.request, self.is_whole, took);
     }
 }

@@ -10,7 +10,7 @@ use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::limit::{Limit, Overflow};
 use sheave_lifecycle::machine::{Intent, Machine};
-use sheave_lifecycle::observe::Observer;
+use sheave_lifecycle::observe::{HandshakeFailed, Observer};
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_net::alarm::Alarm;
 use sheave_net::drain::DrainWatch;
@@ -121,8 +121,18 @@ async fn shake_hands<S: Socket, H>(
         }
     };
     match shaken {
-        Ok(()) => leg.identify(),
-        Err(error) => leg.machine_mut().end(after(&error)),
+        Ok(()) => {
+            leg.identify();
+            if let Some(secured) = leg.socket().secured() {
+                shared.context.observer.secured(Side::Downstream, &secured.told());
+            }
+        }
+        Err(error) => {
+            let (label, detail) = (error.label(), error.detail());
+            let failed = HandshakeFailed { side: Side::Downstream, peer: leg.peer(), label, detail };
+            shared.context.observer.handshake_failed(&failed);
+            leg.machine_mut().end(after(&error));
+        }
     }
     leg.machine().intent() == Intent::Continue
 }

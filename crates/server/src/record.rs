@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sheave_lifecycle::observe::{ConnectionId, ExchangeEnd, MadeBy, Observer, Outcome, UpstreamPart};
+use sheave_lifecycle::observe::{ConnectionId, Encryption, ExchangeEnd, MadeBy, Observer, Outcome, UpstreamPart};
 use sheave_lifecycle::retry::{Evidence, Sent};
 use sheave_lifecycle::time::Time;
 use sheave_proto::head::RequestHead;
@@ -45,11 +45,13 @@ impl Record {
     }
 
     /// Tells the observer; `head` is absent where it could not be read.
+    #[expect(clippy::too_many_arguments, reason = "what is known of the connection, the head and the end")]
     pub(crate) fn tell(
         &self,
         observer: &dyn Observer,
         connection: ConnectionId,
         peer: Option<std::net::SocketAddr>,
+        encryption: Option<Encryption<'_>>,
         head: Option<&RequestHead>,
         is_whole: bool,
         took: Duration,
@@ -62,6 +64,7 @@ impl Record {
             method: head.map_or("", |head| head.method().as_str()),
             target: head.map_or("", RequestHead::target),
             version: head.map_or("", |head| head.version().name()),
+            encryption,
             host: text(Known::Host),
             user_agent: text(Known::UserAgent),
             referer: text(Known::Referer),

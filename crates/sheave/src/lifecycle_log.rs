@@ -8,7 +8,8 @@ use std::time::Instant;
 use sheave_lifecycle::close::{CloseReason, Severity};
 use sheave_lifecycle::errno::{Errno, IoFault};
 use sheave_lifecycle::limit::Limit;
-use sheave_lifecycle::observe::{Closed, Observer};
+use sheave_lifecycle::observe::{Closed, HandshakeFailed, Observer};
+use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::policy::{Action, Policy};
 use tracing::{error, warn};
 
@@ -152,7 +153,26 @@ impl Observer for LifecycleLog {
         error!(fault = %fault, remedy, suppressed = some_if_any(suppressed), "cannot accept connections");
     }
 
+    fn handshake_failed(&self, failed: &HandshakeFailed<'_>) {
+        // A client's is told when its connection is closed.
+        if failed.side == Side::Downstream {
+            return;
+        }
+        let Some(suppressed) = self.permit(&self.trouble.connect) else { return };
+        warn!(
+            address = failed.peer.map(tracing::field::display),
+            cause = failed.label,
+            detail = failed.detail,
+            suppressed = some_if_any(suppressed),
+            "the handshake with an origin failed"
+        );
+    }
+
     fn connect_failed(&self, address: Option<SocketAddr>, reason: CloseReason) {
+        // It has been told with what more is known.
+        if matches!(reason, CloseReason::Handshake(_)) {
+            return;
+        }
         let Some(suppressed) = self.permit(&self.trouble.connect) else { return };
         let remedy = match reason {
             CloseReason::Local(IoFault { errno: Errno::EADDRNOTAVAIL, .. }) => {

@@ -43,6 +43,13 @@ pub(crate) fn write(out: &mut Vec<u8>, began: Moment, end: &ExchangeEnd<'_>) {
             line.number("upstream_response_us", micros(after));
         }
     }
+    if let Some(tls) = &end.encryption {
+        line.text("tls", tls.version)
+            .text("tls_cipher", tls.cipher)
+            .truth("tls_resumed", tls.is_resumed)
+            .optional_text("alpn", tls.alpn)
+            .optional_text("sni", tls.server_name);
+    }
     line.end();
     out.push(b'\n');
 }

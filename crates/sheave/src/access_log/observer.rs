@@ -50,7 +50,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
-    use sheave_lifecycle::observe::{ConnectionId, MadeBy, Outcome, UpstreamPart};
+    use sheave_lifecycle::observe::{ConnectionId, Encryption, MadeBy, Outcome, UpstreamPart};
     use sheave_lifecycle::retry::{Evidence, Sent};
     use sheave_lifecycle::time::Time;
 
@@ -64,6 +64,7 @@ mod tests {
             method: "GET",
             target: "/a?b=\"c\"",
             version: "HTTP/1.1",
+            encryption: None,
             host: Some("example.test"),
             user_agent: Some("curl/8\n127.0.0.1 - - forged"),
             referer: None,
@@ -106,6 +107,25 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn json_tells_of_tls() {
+        let encryption = Encryption {
+            version: "TLSv1.3",
+            cipher: "TLS_AES_128_GCM_SHA256",
+            alpn: Some("h2"),
+            server_name: Some("example.test"),
+            is_resumed: true,
+        };
+        let end = ExchangeEnd { encryption: Some(encryption), ..exchange() };
+        let told = line(|out, began| json_line::write(out, began, &end));
+        let expected = concat!(
+            r#","tls":"TLSv1.3","tls_cipher":"TLS_AES_128_GCM_SHA256","tls_resumed":true,"alpn":"h2","#,
+            r#""sni":"example.test"}"#,
+            "\n"
+        );
+        assert!(told.ends_with(expected), "{told}");
     }
 
     #[test]
