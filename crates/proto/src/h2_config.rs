@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::limits::{Limits, MAX_SECTION_BYTES};
+
 /// So many of something at once, and so many a second in the long run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rate {
@@ -147,6 +149,13 @@ impl Http2Config {
     pub fn towards_origins() -> Self {
         Self { ping_interval: Duration::from_secs(300), ..Self::default() }
     }
+
+    /// What a peer is told of how large a head may be (SETTINGS_MAX_HEADER_LIST_SIZE): as large as one of HTTP/1 may be,
+    /// counted as HTTP/2 counts, with 32 bytes more for each field (RFC 9113 §6.5.2).
+    pub fn header_list_bytes(limits: &Limits) -> u32 {
+        let bytes = limits.max_head_bytes.min(MAX_SECTION_BYTES).saturating_add(limits.max_fields.saturating_mul(32));
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
 }
 
 impl Default for Http2Config {
@@ -170,7 +179,6 @@ impl Default for Http2Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::Limits;
 
     #[test]
     fn the_defaults_fit_together() {
@@ -189,5 +197,9 @@ mod tests {
         assert!(floods.max_unanswered > floods.pings.burst.get() + floods.settings.burst.get());
         assert!(config.ping_timeout < config.ping_interval);
         assert_eq!(Rate::new(0, 0), Rate::new(1, 1));
+        let limits = Limits::default();
+        assert_eq!(Http2Config::header_list_bytes(&limits), 32 * 1024 + 128 * 32);
+        let endless = Limits { max_head_bytes: usize::MAX, max_fields: usize::MAX, ..limits };
+        assert_eq!(Http2Config::header_list_bytes(&endless), u32::MAX);
     }
 }

@@ -181,6 +181,12 @@ impl<R: Role> Multiplex<R> {
         self.end.is_none() && self.going == Going::Open && self.streams < self.config.http2.max_concurrent_streams
     }
 
+    /// Whether a stream that the peer opens is still taken. One that is not gets RST_STREAM with REFUSED_STREAM, and can be sent
+    /// again elsewhere (RFC 9113 §8.7): the peer has had its time to hear of the end.
+    pub fn takes_streams(&self) -> bool {
+        self.end.is_none() && !matches!(self.going, Going::Final(_))
+    }
+
     /// A stream was opened, by whoever opens them.
     pub fn open_stream(&mut self, now: Time) {
         if self.streams == 0 {

@@ -52,7 +52,8 @@ pub fn write_request_head(
     connection: ConnectionField,
 ) -> Result<(), Misuse> {
     let fields = head.fields();
-    if target.is_empty() || !is_target(target.as_bytes()) {
+    // A CONNECT that asks for a protocol has a path for its target, which HTTP/1 would not understand (RFC 8441 §5).
+    if target.is_empty() || !is_target(target.as_bytes()) || head.protocol().is_some() {
         return Err(Misuse::InvalidTarget);
     }
     match fields.count(Known::Host) {

@@ -306,6 +306,8 @@ fn a_tunnel_in_a_stream_asks_for_a_protocol() {
     assert_eq!(head.fields().get_str(Known::Host), Some("a"));
     head.set_target("/other").unwrap();
     assert_eq!(head.path_and_query(), "/other");
+    let written = write_request_head(&mut BytesMut::new(), &head, "/other", BodyLength::None, ConnectionField::Omit);
+    assert_eq!(written, Err(Misuse::InvalidTarget), "HTTP/1 says it otherwise");
     assert_eq!(read("GET", "websocket"), Err(E::InvalidProtocol));
     for protocol in ["", "a b", "a\r\nb: c", "a/1", "\u{e4}"] {
         assert_eq!(read("CONNECT", protocol), Err(E::InvalidProtocol), "{protocol:?}");

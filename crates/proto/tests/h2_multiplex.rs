@@ -116,11 +116,12 @@ fn an_announcement_that_nobody_answers() {
     multiplex.start_drain();
     assert_eq!(multiplex.order(at(3)), Some(Order::Announce));
     multiplex.send(&goaway(GoAway::ANNOUNCEMENT, ErrorCode::None), at(3)).unwrap();
-    assert!(multiplex.is_going() && !multiplex.can_open());
+    assert!(multiplex.is_going() && multiplex.takes_streams() && !multiplex.can_open());
     multiplex.retire(CloseReason::MaxAge);
     assert_eq!(multiplex.order(at(3)), None, "said once");
     assert_eq!(expire(&mut multiplex), (Timer::Drain, Some(Order::Finish)));
     assert_eq!(multiplex.intent(), Intent::Continue, "the stream goes on");
+    assert!(!multiplex.takes_streams(), "and no other begins");
     multiplex.close_stream(at(6));
     assert_eq!(multiplex.intent(), Intent::Linger(CloseReason::Drained));
     // Without a stream it is over at once.
