@@ -35,10 +35,26 @@ pub(crate) enum Local {
     Trace,
 }
 
+/// For whom a proxy asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Client {
+    /// Its address, where it has one.
+    pub(crate) peer: Option<SocketAddr>,
+    /// Whether it came by TLS.
+    pub(crate) is_secured: bool,
+}
+
+impl Client {
+    /// The scheme of what it asked for.
+    const fn scheme(self) -> &'static str {
+        if self.is_secured { "https" } else { "http" }
+    }
+}
+
 /// Edits a request's head in place for the way to the origin.
-pub(crate) fn prepare_request(head: &mut RequestHead, peer: Option<SocketAddr>, config: &ProxyConfig) -> Onward {
+pub(crate) fn prepare_request(head: &mut RequestHead, client: Client, config: &ProxyConfig) -> Onward {
     match onward(head) {
-        Ok(Onward::Forward(body)) => match rewrite(head, peer, config) {
+        Ok(Onward::Forward(body)) => match rewrite(head, client, config) {
             Ok(()) => Onward::Forward(body),
             Err(answer) => Onward::Refuse(answer),
         },
@@ -61,7 +77,7 @@ fn onward(head: &mut RequestHead) -> Result<Onward, ProtocolError> {
     }
 }
 
-fn rewrite(head: &mut RequestHead, peer: Option<SocketAddr>, config: &ProxyConfig) -> Result<(), Answer> {
+fn rewrite(head: &mut RequestHead, client: Client, config: &ProxyConfig) -> Result<(), Answer> {
     let version = head.version();
     let host = head.authority().map(str::to_owned);
     let fields = head.fields_mut();
@@ -73,7 +89,7 @@ fn rewrite(head: &mut RequestHead, peer: Option<SocketAddr>, config: &ProxyConfi
     let offer = upgrade::offer(head, &config.upgrades);
     let fields = head.fields_mut();
     hop::strip_hop_by_hop(fields).map_err(Answer::to_error)?;
-    testify(fields, peer.map(|peer| peer.ip().to_canonical()), host.as_deref(), config);
+    testify(fields, client, host.as_deref(), config);
     append_via(fields, version, config);
     if let Some(offer) = offer {
         // Made of what was a field before. It is for the next hop, as ours.
@@ -85,7 +101,9 @@ fn rewrite(head: &mut RequestHead, peer: Option<SocketAddr>, config: &ProxyConfi
 /// Sets the fields in which a proxy says for whom it asks. RFC 7239
 ///
 /// What a client says of itself is replaced unless it is trusted: an origin could not tell it from what we say.
-fn testify(fields: &mut Fields, client: Option<IpAddr>, host: Option<&str>, config: &ProxyConfig) {
+fn testify(fields: &mut Fields, client: Client, host: Option<&str>, config: &ProxyConfig) {
+    let scheme = client.scheme();
+    let client = client.peer.map(|peer| peer.ip().to_canonical());
     let is_trusted = client.is_some_and(|client| config.trust.as_ref().is_some_and(|trust| trust(client)));
     let mut address = String::new();
     let _ = match client {
@@ -101,11 +119,11 @@ fn testify(fields: &mut Fields, client: Option<IpAddr>, host: Option<&str>, conf
     if let Some(host) = host {
         let _ = write!(forwarded, ";host=\"{host}\"");
     }
-    forwarded.push_str(";proto=http");
+    let _ = write!(forwarded, ";proto={scheme}");
     if is_trusted {
         append(fields, Known::Forwarded, forwarded.as_bytes());
         append(fields, Known::XForwardedFor, address.as_bytes());
-        for (name, value) in [(Known::XForwardedHost, host), (Known::XForwardedProto, Some("http"))] {
+        for (name, value) in [(Known::XForwardedHost, host), (Known::XForwardedProto, Some(scheme))] {
             if !fields.contains(name)
                 && let Some(value) = value
             {
@@ -119,7 +137,7 @@ fn testify(fields: &mut Fields, client: Option<IpAddr>, host: Option<&str>, conf
     if let Some(host) = host {
         let _ = fields.push(Known::XForwardedHost, host.as_bytes());
     }
-    let _ = fields.push(Known::XForwardedProto, b"http");
+    let _ = fields.push(Known::XForwardedProto, scheme.as_bytes());
     let _ = fields.push(Known::Forwarded, forwarded.as_bytes());
 }
 

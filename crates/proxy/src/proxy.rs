@@ -21,7 +21,7 @@ use sheave_server::handler::Handler;
 
 use crate::balance::Balancer;
 use crate::config::ProxyConfig;
-use crate::forward::{Local, Onward, prepare_request};
+use crate::forward::{Client, Local, Onward, prepare_request};
 use crate::upgrade;
 
 /// A reverse proxy. One per worker: it owns that worker's pool.
@@ -111,8 +111,8 @@ where
         if *exchange.request().method() == Method::CONNECT {
             return self.connect(exchange).await;
         }
-        let peer = exchange.peer();
-        match prepare_request(exchange.request_mut(), peer, &self.config) {
+        let client = Client { peer: exchange.peer(), is_secured: exchange.secured().is_some() };
+        match prepare_request(exchange.request_mut(), client, &self.config) {
             Onward::Forward(body) => self.forward(exchange, body).await,
             Onward::Refuse(answer) => {
                 exchange.answer(&answer);

@@ -18,6 +18,7 @@ use sheave_net::alarm::Alarm;
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
 use sheave_net::leg::{Leg, Received};
+use sheave_net::secured::Secured;
 use sheave_net::socket::{Liveness, Socket};
 use sheave_proto::batch::Batch;
 use sheave_proto::connection::Connection;
@@ -92,6 +93,11 @@ impl<S: Socket> Exchange<'_, S> {
     /// The address that the client connected to.
     pub fn local(&self) -> Option<SocketAddr> {
         self.leg.local()
+    }
+
+    /// What TLS has agreed on with the client; `None` without TLS.
+    pub fn secured(&self) -> Option<&Secured> {
+        self.leg.socket().secured()
     }
 
     /// The number of the client's connection.
