@@ -125,7 +125,7 @@ impl FrameWatch {
         } else {
             let since = if began.is_some() || was_in_payload { None } else { self.frame_since };
             self.frame_since = self.received.is_amid().then_some(since.unwrap_or(now));
-            self.head = self.head.filter(|head| !head.is_last);
+            self.forget_whole_head();
         }
         Ok(())
     }
@@ -200,8 +200,15 @@ impl FrameWatch {
         self.last_stream
     }
 
+    /// The frame that was received last is whole: so is its head, where it was the last of it.
+    fn forget_whole_head(&mut self) {
+        if self.head.is_some_and(|head| head.is_last) {
+            self.head = None;
+        }
+    }
+
     fn judge_received(&mut self, frame: Frame, since: Time, now: Time) -> Result<(), Flood> {
-        self.head = self.head.filter(|head| !head.is_last);
+        self.forget_whole_head();
         let (floods, buckets) = (&self.config.http2.floods, &mut self.buckets);
         match frame.kind {
             Kind::Data if frame.is_empty_data() && !frame.ends_stream() => {

@@ -696,6 +696,43 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// HTTP/1 → HTTP/2 → HTTP/1: the same response but for what the versions cannot share, the reason phrase among it.
+    #[test]
+    fn responses_there_and_back(
+        status in 200..600u16,
+        lines in prop::collection::vec(("[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,12}", prop::collection::vec(prop_oneof![Just(b'\t'), 0x20..=0x7eu8, 0x80..=0xffu8], 0..20)), 0..8),
+        body in prop_oneof![Just(BodyLength::None), any::<u64>().prop_map(BodyLength::Known), Just(BodyLength::Chunked), Just(BodyLength::UntilClose)],
+        method in prop::sample::select(vec![Method::GET, Method::HEAD]),
+    ) {
+        let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
+        for (name, value) in &lines {
+            prop_assume!(!matches!(Known::from_bytes(name.as_bytes()), Some(Known::Te | Known::Upgrade | Known::Connection)));
+            head.fields_mut().push_named(name, value).unwrap();
+        }
+        let (written, sent) = write_response(&head, &method, body).unwrap();
+        let ends = matches!(sent, BodyLength::None | BodyLength::Known(0));
+        let back = read_response(&written.into_parts().0, &method, ends, &Limits::default()).unwrap();
+        prop_assert_eq!(back.status(), head.status());
+        prop_assert_eq!(framing::response_body(&back, &method), Ok(sent));
+        let sorted = |head: &ResponseHead| {
+            let fields = head.fields().iter().filter(|field| field.known() != Some(Known::ContentLength));
+            let mut lines: Vec<_> = fields.map(|field| (field.name().to_ascii_lowercase(), field.value().to_owned())).collect();
+            lines.sort_by(|one, other| one.0.cmp(&other.0));
+            lines
+        };
+        prop_assert_eq!(sorted(&back), sorted(&head));
+        let mut out = BytesMut::new();
+        let framed = write_response_head(&mut out, &back, &method, Version::Http11, sent, ConnectionField::Omit).unwrap();
+        let mut input = &out[..];
+        let again = ResponseReader::new().receive(&mut input, &Limits::default()).unwrap().unwrap();
+        prop_assert!(input.is_empty());
+        prop_assert_eq!(framing::response_body(&again, &method), Ok(framed));
+    }
+}
+
 #[test]
 fn every_method_of_the_http_crate_is_a_token_here() {
     for byte in 0..=u8::MAX {

@@ -141,6 +141,7 @@ impl Frames {
     }
 
     /// Takes bytes off the front of `input` up to where the next frame is known.
+    #[inline]
     pub(super) fn next(&mut self, input: &mut &[u8]) -> Option<Frame> {
         if self.preface > 0 {
             let taken = input.len().min(self.preface.into());
