@@ -48,6 +48,13 @@ const ROOMS: &[Room] = &[
         must_never: "the kernel (of net, its traits alone), metrics, tower",
     },
     Room {
+        crate_name: "sheave-tower",
+        floor: 4,
+        ours: &["sheave-lifecycle", "sheave-net", "sheave-server", "sheave-client"],
+        others: Others::Only(&["tokio", "http", "http-body", "tower-service", "hyper"]),
+        must_never: "proxy, metrics; axum and tower but in tests",
+    },
+    Room {
         crate_name: "sheave-server",
         floor: 3,
         ours: &["sheave-lifecycle", "sheave-proto", "sheave-net"],

@@ -1,0 +1,2 @@
+//! The guide for those who come from hyper and axum, so that what it shows compiles.
+#![doc = include_str!("../../../docs/from-hyper.md")]
