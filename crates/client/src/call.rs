@@ -212,6 +212,7 @@ impl<S: Socket> Call<S> {
         now: Time,
         forward: impl FnOnce(Batch<'_, ResponseHead>) -> T,
     ) -> Poll<Result<T, CallError>> {
+        let was_tunnel = self.is_tunnel();
         let mut error = None;
         let mut told = None;
         let mut forward = Some(forward);
@@ -223,6 +224,9 @@ impl<S: Socket> Call<S> {
             forward.take().map(|forward| forward(batch))
         }));
         self.told = told.unwrap_or(self.told);
+        if self.is_tunnel() && !was_tunnel {
+            self.leg().tell_moved();
+        }
         Poll::Ready(match received {
             _ if error.is_some() => Err(CallError::Protocol(error.unwrap_or(ProtocolError::UnaskedBytes))),
             Ok(Received::Bytes(Some(value))) => Ok(value),

@@ -74,7 +74,7 @@ fn what_belongs_to_the_hop_ends_here() {
             "",
             &[],
         ),
-        // No protocol is switched to: the request goes on as what it is in HTTP/1.1.
+        // No protocol is switched to that is not allowed: the request goes on as what it is in HTTP/1.1.
         (
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n{us}\r\n",
@@ -83,10 +83,19 @@ fn what_belongs_to_the_hop_ends_here() {
         ),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: x\r\n{us}\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: x\r\n{us}Upgrade: websocket\r\nConnection: upgrade\r\n\r\n",
             "",
             &[],
         ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close, UPGRADE, a\r\nA: 1\r\nUpgrade: h2c, WebSocket,irc/6.9\r\n\
+             Content-Length: 2\r\n\r\nhi",
+            "POST / HTTP/1.1\r\nHost: a\r\n{us}Upgrade: WebSocket\r\nContent-Length: 2\r\nConnection: upgrade\r\n\r\n",
+            "hi",
+            &[],
+        ),
+        // Without its name in Connection, or in HTTP/1.0, it is no offer. RFC 9110 §7.8
+        ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n{us}\r\n", "", &[]),
         ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n{us}\r\n", "", &[]),
         // What a client cannot remove.
         (
@@ -112,6 +121,19 @@ fn what_belongs_to_the_hop_ends_here() {
             "",
             &[],
         ),
+        // Nor in names with `_`, which origins may take for names with `-`.
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nA_B: 1\r\nContent_Length: 5\r\n_: 1\r\nA-B: 2\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nA-B: 2\r\n{us}\r\n",
+            "",
+            &[],
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA_B: 1\r\nA-B: 2\r\n\r\n",
+            "PUT / HTTP/1.1\r\nHost: a\r\n{us}Transfer-Encoding: chunked\r\n\r\n",
+            "",
+            &[("A-B", "2")],
+        ),
         // All else goes on, in its order and case, line by line.
         (
             "GET / HTTP/1.1\r\nb: 2\r\nHOST: a\r\nB: 1\r\nCookie: x=y\r\ncookie: z\r\nA:\r\nA:  b \t\r\nC: \u{e4}\r\nTrailer: X\r\n\
@@ -123,6 +145,27 @@ fn what_belongs_to_the_hop_ends_here() {
         ),
     ];
     forwards(&Setup::default(), table);
+}
+
+#[test]
+fn names_with_underscores_are_kept_where_that_is_asked_for() {
+    let mut setup = Setup::default();
+    setup.proxy.keeps_underscores = true;
+    let table: &[Forwarded<'_>] = &[
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nA_B: 1\r\nX_Forwarded_For: 1.2.3.4\r\nA-B: 2\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nA_B: 1\r\nA-B: 2\r\n{us}\r\n",
+            "",
+            &[],
+        ),
+        (
+            "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA_B: 1\r\nX_Real_IP: 1.2.3.4\r\n\r\n",
+            "PUT / HTTP/1.1\r\nHost: a\r\n{us}Transfer-Encoding: chunked\r\n\r\n",
+            "",
+            &[("A_B", "1")],
+        ),
+    ];
+    forwards(&setup, table);
 }
 
 #[test]

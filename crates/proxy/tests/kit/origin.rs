@@ -186,6 +186,11 @@ impl Origin {
         std::mem::take(&mut self.shared.requests.lock().unwrap())
     }
 
+    /// How many whole requests are here that nobody took.
+    pub fn requests_seen(&self) -> usize {
+        self.shared.requests.lock().unwrap().len()
+    }
+
     /// The requests that were cut off.
     pub fn cut(&self) -> Vec<Cut> {
         self.shared.cut.lock().unwrap().clone()
