@@ -57,9 +57,39 @@ impl fmt::Display for Host {
     }
 }
 
+/// What goes before an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With it.
+    Https,
+}
+
+impl Scheme {
+    /// As it is written.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) fn is_secured(self) -> bool {
+        self == Self::Https
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        [Self::Http, Self::Https].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.label()))
+    }
+}
+
 /// Where to listen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct ListenAddress {
+    /// The scheme, where it was written.
+    pub(crate) scheme: Option<Scheme>,
     /// The host; absent for all addresses of the machine.
     pub(crate) host: Option<Host>,
     /// The port; zero lets the kernel choose one.
@@ -69,26 +99,28 @@ pub(crate) struct ListenAddress {
 impl ListenAddress {
     /// The loopback address, not reachable from elsewhere.
     pub(crate) const fn loopback(port: u16) -> Self {
-        Self { host: Some(Host::LOOPBACK), port }
+        Self { scheme: None, host: Some(Host::LOOPBACK), port }
     }
 }
 
 impl FromStr for ListenAddress {
     type Err = String;
 
-    /// `host:port`, `[::1]:port`; `:port` for all addresses of the machine; a bare port for the loopback address.
+    /// `host:port`, `[::1]:port`; `:port` for all addresses of the machine; a bare port for the loopback address. `http://`
+    /// or `https://` may go before.
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = match text.split_once("://") {
-            None => text,
-            Some(("http", rest)) => rest.strip_suffix('/').unwrap_or(rest),
-            Some(("https", _)) => return Err("TLS is not spoken yet: listen on http".to_owned()),
-            Some((scheme, _)) => return Err(format!("{scheme}:// cannot be listened on")),
+        let (scheme, text) = match text.split_once("://") {
+            None => (None, text),
+            Some((scheme, rest)) => match Scheme::read(scheme) {
+                Some(scheme) => (Some(scheme), rest.strip_suffix('/').unwrap_or(rest)),
+                None => return Err(format!("{scheme}:// cannot be listened on: write http:// or https://")),
+            },
         };
         match split_port(text)? {
-            ("", Some(port)) => Ok(Self { host: None, port }),
-            (host, Some(port)) => Ok(Self { host: Some(Host::parse(host)?), port }),
+            ("", Some(port)) => Ok(Self { scheme, host: None, port }),
+            (host, Some(port)) => Ok(Self { scheme, host: Some(Host::parse(host)?), port }),
             (host, None) => match host.parse::<u16>() {
-                Ok(port) => Ok(Self::loopback(port)),
+                Ok(port) => Ok(Self { scheme, ..Self::loopback(port) }),
                 Err(_) => Err(format!("the port is missing: write {host}:8080 or :8080")),
             },
         }
@@ -97,6 +129,9 @@ impl FromStr for ListenAddress {
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scheme) = self.scheme {
+            write!(f, "{}://", scheme.label())?;
+        }
         match &self.host {
             Some(host) => write!(f, "{host}:{}", self.port),
             None => write!(f, ":{}", self.port),
@@ -107,6 +142,8 @@ impl fmt::Display for ListenAddress {
 /// Where an origin is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct OriginAddress {
+    /// Whether TLS is spoken.
+    pub(crate) scheme: Scheme,
     /// The host.
     pub(crate) host: Host,
     /// The port; never zero.
@@ -118,21 +155,20 @@ pub(crate) struct OriginAddress {
 impl FromStr for OriginAddress {
     type Err = String;
 
-    /// `host:port`, `[::1]:port`, or `http://host[:port][/base]`; `:port` and a bare port for the loopback address.
+    /// `host:port`, `[::1]:port`, or `http[s]://host[:port][/base]`; `:port` and a bare port for the loopback address.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (authority, base, has_scheme) = match text.split_once("://") {
+        let (authority, base, written) = match text.split_once("://") {
             None => match text.split_once('/') {
-                None => (text, "", false),
+                None => (text, "", None),
                 Some(_) => return Err(format!("a path needs the scheme before it: http://{text}")),
             },
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
-                let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                (authority, base, true)
-            }
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-                return Err("https:// is not spoken to origins yet: use http://, or put a TLS client before it".into());
-            }
-            Some((scheme, _)) => return Err(format!("{scheme}:// is not spoken to origins: use http://")),
+            Some((scheme, rest)) => match Scheme::read(scheme) {
+                Some(scheme) => {
+                    let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                    (authority, base, Some(scheme))
+                }
+                None => return Err(format!("{scheme}:// is not spoken to origins: use http:// or https://")),
+            },
         };
         if authority.contains('@') {
             return Err("a name and password cannot be part of an origin's address".to_owned());
@@ -141,9 +177,10 @@ impl FromStr for OriginAddress {
             return Err(format!("a base path cannot contain {:?}", char::from(byte)));
         }
         let (host, port) = match split_port(authority)? {
-            ("", Some(port)) if !has_scheme => (Host::LOOPBACK, port),
+            ("", Some(port)) if written.is_none() => (Host::LOOPBACK, port),
             (host, Some(port)) => (Host::parse(host)?, port),
-            (host, None) if has_scheme => (Host::parse(host)?, 80),
+            (host, None) if written == Some(Scheme::Https) => (Host::parse(host)?, 443),
+            (host, None) if written.is_some() => (Host::parse(host)?, 80),
             (host, None) => match host.parse::<u16>() {
                 Ok(port) => (Host::LOOPBACK, port),
                 Err(_) => return Err(format!("the port is missing: write {host}:80 or http://{host}")),
@@ -152,13 +189,14 @@ impl FromStr for OriginAddress {
         if port == 0 {
             return Err("an origin cannot be reached at port 0".to_owned());
         }
-        Ok(Self { host, port, base: base.trim_end_matches('/').to_owned() })
+        let scheme = written.unwrap_or(Scheme::Http);
+        Ok(Self { scheme, host, port, base: base.trim_end_matches('/').to_owned() })
     }
 }
 
 impl fmt::Display for OriginAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}{}", self.host, self.port, self.base)
+        write!(f, "{}://{}:{}{}", self.scheme.label(), self.host, self.port, self.base)
     }
 }
 
@@ -191,6 +229,16 @@ mod tests {
     fn reads_where_to_listen() {
         let name = |name: &str| Some(Host::Name(name.to_owned()));
         let ip = |ip: &str| Some(Host::Ip(ip.parse().expect("an address")));
+        let (plain, secured) = (Some(Scheme::Http), Some(Scheme::Https));
+        for (text, scheme, host, port) in [
+            ("http://127.0.0.1:8080", plain, ip("127.0.0.1"), 8080),
+            ("http://:8080/", plain, None, 8080),
+            ("https://[::1]:8443", secured, ip("::1"), 8443),
+            ("HTTPS://:443/", secured, None, 443),
+            ("https://8443", secured, ip("127.0.0.1"), 8443),
+        ] {
+            assert_eq!(text.parse(), Ok(ListenAddress { scheme, host, port }), "{text}");
+        }
         for (text, host, port) in [
             ("127.0.0.1:8080", ip("127.0.0.1"), 8080),
             ("0.0.0.0:80", ip("0.0.0.0"), 80),
@@ -202,10 +250,8 @@ mod tests {
             ("Example.TEST:1", name("example.test"), 1),
             ("[::1]:8080", ip("::1"), 8080),
             ("[::]:65535", ip("::"), 65535),
-            ("http://127.0.0.1:8080", ip("127.0.0.1"), 8080),
-            ("http://:8080/", None, 8080),
         ] {
-            assert_eq!(text.parse(), Ok(ListenAddress { host, port }), "{text}");
+            assert_eq!(text.parse(), Ok(ListenAddress { scheme: None, host, port }), "{text}");
         }
     }
 
@@ -234,7 +280,7 @@ mod tests {
             ("a/b:80", "neither"),
             (".:80", "neither"),
             ("a..b:80", "neither"),
-            ("https://:443", "TLS"),
+            ("https://", "port is missing"),
             ("unix://x", "cannot be listened on"),
         ] {
             let error = text.parse::<ListenAddress>().expect_err(text);
@@ -257,6 +303,8 @@ mod tests {
             ("http://localhost:81/base/", "http://localhost:81/base"),
             ("http://localhost:81/a/b", "http://localhost:81/a/b"),
             ("http://[::1]:81/a", "http://[::1]:81/a"),
+            ("https://localhost", "https://localhost:443"),
+            ("HTTPS://localhost:8443/base/", "https://localhost:8443/base"),
         ] {
             let address = text.parse::<OriginAddress>().expect(text);
             assert_eq!(address.to_string(), shown, "{text}");
@@ -271,8 +319,6 @@ mod tests {
             ("localhost", "write localhost:80 or http://localhost"),
             ("localhost:0", "port 0"),
             ("localhost:9000/base", "http://localhost:9000/base"),
-            ("https://localhost", "not spoken to origins yet"),
-            ("HTTPS://localhost", "not spoken to origins yet"),
             ("ftp://localhost", "ftp:// is not spoken"),
             ("http://", "neither"),
             ("http://:80", "neither"),

@@ -3,11 +3,13 @@
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 
+use crate::address::Scheme;
+
 /// All that is worth saying at the start.
 #[derive(Debug)]
 pub(crate) struct Banner {
     /// Where connections are accepted, with real ports.
-    pub(crate) listening: Vec<SocketAddr>,
+    pub(crate) listening: Vec<(Scheme, SocketAddr)>,
     /// Where requests go, and whether that is the demo origin; absent when this process is the origin.
     pub(crate) origins: Option<Passing>,
     /// Where the admin pages are.
@@ -39,8 +41,8 @@ impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let workers = if self.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", self.workers) };
         writeln!(f, "sheave {}, {workers}", env!("CARGO_PKG_VERSION"))?;
-        for address in &self.listening {
-            writeln!(f, "listening on http://{address}")?;
+        for (scheme, address) in &self.listening {
+            writeln!(f, "listening on {}://{address}", scheme.label())?;
         }
         match &self.origins {
             None => writeln!(f, "serving the demo origin")?,
@@ -67,13 +69,18 @@ impl fmt::Display for Banner {
             }
             writeln!(f, "{line}")?;
         }
-        let Some(first) = self.listening.first().map(reachable) else { return Ok(()) };
+        let Some((scheme, first)) = self.listening.first() else { return Ok(()) };
+        // A certificate is seldom for the address that is at hand.
+        let (curl, first) = match scheme {
+            Scheme::Http => ("curl", format!("http://{}", reachable(first))),
+            Scheme::Https => ("curl -k", format!("https://{}", reachable(first))),
+        };
         writeln!(f, "try:")?;
         let is_ours = self.origins.as_ref().is_none_or(|origins| origins.is_demo);
-        writeln!(f, "  curl -i http://{first}/")?;
+        writeln!(f, "  {curl} -i {first}/")?;
         if is_ours {
-            writeln!(f, "  curl -d hello http://{first}/echo")?;
-            writeln!(f, "  curl -o /dev/null http://{first}/bytes/100m")?;
+            writeln!(f, "  {curl} -d hello {first}/echo")?;
+            writeln!(f, "  {curl} -o /dev/null {first}/bytes/100m")?;
         }
         if let Some(admin) = self.admin.first().map(reachable) {
             writeln!(f, "  curl http://{admin}/connections")?;
@@ -99,7 +106,10 @@ mod tests {
     #[test]
     fn says_what_listens_where_and_what_to_try() {
         let banner = Banner {
-            listening: vec!["[::]:8080".parse().expect("address"), "[::1]:8081".parse().expect("address")],
+            listening: vec![
+                (Scheme::Http, "[::]:8080".parse().expect("address")),
+                (Scheme::Https, "[::1]:8081".parse().expect("address")),
+            ],
             origins: Some(Passing {
                 to: vec!["http://127.0.0.1:40001".to_owned()],
                 balance: "round-robin",
@@ -116,7 +126,7 @@ mod tests {
             "\
 sheave {}, 2 workers
 listening on http://[::]:8080
-listening on http://[::1]:8081
+listening on https://[::1]:8081
 passing requests to http://127.0.0.1:40001, a demo origin of our own: use --to for yours
 admin on http://127.0.0.1:9901
 access log to standard output
@@ -136,7 +146,7 @@ stop: ctrl-c drains, a second one ends at once",
     #[test]
     fn names_several_origins_and_how_they_are_chosen() {
         let banner = Banner {
-            listening: vec!["127.0.0.1:8080".parse().expect("address")],
+            listening: vec![(Scheme::Https, "127.0.0.1:8080".parse().expect("address"))],
             origins: Some(Passing {
                 to: vec!["http://a:80".to_owned(), "http://b:80/x".to_owned()],
                 balance: "least-outstanding",
@@ -153,5 +163,6 @@ stop: ctrl-c drains, a second one ends at once",
         assert!(text.contains("1 worker\n"), "{text}");
         assert!(text.contains("passing requests to http://a:80, http://b:80/x (least-outstanding)\n"), "{text}");
         assert!(!text.contains("/echo") && !text.contains("admin"), "{text}");
+        assert!(text.contains("  curl -k -i https://127.0.0.1:8080/\n"), "{text}");
     }
 }

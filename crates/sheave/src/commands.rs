@@ -3,7 +3,7 @@
 use sheave_client::total::Total;
 use tokio::runtime;
 
-use crate::address::ListenAddress;
+use crate::address::{ListenAddress, OriginAddress};
 use crate::args::{Arguments, Command, Demonstration, OriginArguments, ProxyArguments};
 use crate::banner::Passing;
 use crate::config;
@@ -18,6 +18,7 @@ use crate::race;
 use crate::say;
 use crate::service::{DESCRIPTORS_OF_AN_EXCHANGE, Process, Setup};
 use crate::sockets;
+use crate::tls;
 
 /// Where the admin pages are when the demo origin runs behind the proxy.
 const DEMO_ADMIN_PORT: u16 = 9901;
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: Arguments, inherited: Inherited) -> Result<Exit, Fa
 
 async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit, Failure> {
     config::check(&arguments.client_timeouts)?;
-    config::check_origins(&arguments.origins, &arguments.origin_limits)?;
+    config::check_origins(&arguments.origins, &arguments.origin_limits, &arguments.origin_tls)?;
     let tcp = sockets::connect(&arguments.origin_sockets, arguments.client_timeouts.write_timeout)?;
     let is_demo = arguments.origins.to.is_empty();
     let process = Process::prepare(Setup {
@@ -51,6 +52,7 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
         default_admin: is_demo.then(|| ListenAddress::loopback(DEMO_ADMIN_PORT)),
         server: config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
         listen: sockets::listen(&arguments.client_sockets, arguments.client_timeouts.write_timeout)?,
+        client_tls: &arguments.client_tls,
         max_connections: arguments.client_limits.max_connections,
         // The demo origin is this process, too.
         descriptors_each: DESCRIPTORS_OF_AN_EXCHANGE + u64::from(is_demo),
@@ -60,16 +62,25 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     })?;
     let mut origins = Vec::new();
     if is_demo {
-        origins.push((sheave_net::resolve::Resolved::fixed(demo::start_behind()?), String::new()));
+        let manner = config::manner(&arguments.origins, None);
+        origins.push((sheave_net::resolve::Resolved::fixed(demo::start_behind()?), String::new(), manner));
     }
+    let is_secured = |origin: &OriginAddress| origin.scheme.is_secured();
+    let tls = match arguments.origins.to.iter().any(is_secured) {
+        true => Some(tls::towards_origins(&arguments.origin_tls)?),
+        false => None,
+    };
     for origin in &arguments.origins.to {
-        origins.push((lookups::keep_resolved(origin)?, origin.base.clone()));
+        let tls = tls.as_ref().filter(|_| is_secured(origin));
+        let secure = tls.map(|client| tls::secure(client, origin, &arguments.origin_tls)).transpose()?;
+        let manner = config::manner(&arguments.origins, secure);
+        origins.push((lookups::keep_resolved(origin)?, origin.base.clone(), manner));
     }
-    let names: Vec<_> = origins.iter().map(|(resolved, _)| resolved.clone()).collect();
+    let names: Vec<_> = origins.iter().map(|(resolved, ..)| resolved.clone()).collect();
     lookups::first_of_all(&names).await;
     let passing = Passing {
         to: match origins.first() {
-            Some((demo, _)) if is_demo => vec![format!("http://{}", demo.name())],
+            Some((demo, ..)) if is_demo => vec![format!("http://{}", demo.name())],
             _ => arguments.origins.to.iter().map(ToString::to_string).collect(),
         },
         balance: arguments.origins.balance.label(),
@@ -81,7 +92,6 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     in_force.push(config::say_drain(&arguments.drain));
     let mut role = PassOn {
         origins,
-        manner: config::manner(&arguments.origins),
         tcp,
         proxy: config::proxy(&arguments.origins, &arguments.retries),
         client: config::client(
@@ -108,6 +118,7 @@ async fn origin(arguments: &OriginArguments, inherited: Inherited) -> Result<Exi
         default_admin: None,
         server: config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
         listen: sockets::listen(&arguments.client_sockets, arguments.client_timeouts.write_timeout)?,
+        client_tls: &arguments.client_tls,
         max_connections: arguments.client_limits.max_connections,
         descriptors_each: 1,
         logging: &arguments.logging,

@@ -9,7 +9,7 @@ use sheave_lifecycle::keep_alive::{Careful, KeepAlivePolicy};
 use sheave_lifecycle::limit::OverLimit;
 use sheave_lifecycle::retry::RetryPolicy;
 use sheave_net::dial::DialPlan;
-use sheave_net::endpoint::Manner;
+use sheave_net::endpoint::{Manner, Secure};
 use sheave_net::leg::LingerPlan;
 use sheave_proto::config::{ConnectionConfig, Timeouts};
 use sheave_proto::limits::Limits;
@@ -19,7 +19,7 @@ use sheave_server::config::ServerConfig;
 
 use crate::args::{
     Balance, CarefulReuse, ClientLimits, ClientTimeouts, DrainArguments, HostHeader, Listening, OriginLimits,
-    OriginTimeouts, Origins, Over, Retries, ToProxyProtocol,
+    OriginTimeouts, OriginTlsArguments, Origins, Over, Retries, ToProxyProtocol,
 };
 use crate::duration;
 use crate::exit::Failure;
@@ -48,6 +48,7 @@ pub(crate) fn server(timeouts: &ClientTimeouts, limits: &ClientLimits, drain: &D
             ..ConnectionConfig::default()
         },
         handshake_timeout: timeouts.handshake_timeout,
+        max_handshakes: to_len(limits.max_handshakes),
         write_timeout: timeouts.write_timeout,
         linger: LingerPlan { timeout: timeouts.linger_timeout, ..LingerPlan::default() },
         exchange_timeout: timeouts.exchange_timeout.duration(),
@@ -92,7 +93,12 @@ pub(crate) fn check(timeouts: &ClientTimeouts) -> Result<(), Failure> {
 /// # Errors
 ///
 /// A line that says what contradicts what.
-pub(crate) fn check_origins(origins: &Origins, limits: &OriginLimits) -> Result<(), Failure> {
+pub(crate) fn check_origins(origins: &Origins, limits: &OriginLimits, tls: &OriginTlsArguments) -> Result<(), Failure> {
+    if let Some(flag) = tls.given()
+        && !origins.to.iter().any(|origin| origin.scheme.is_secured())
+    {
+        return Err(Failure::usage(format!("{flag}: TLS is spoken to no origin; write --to https://HOST[:PORT]")));
+    }
     let Some(version) = origins.to_proxy_protocol else { return Ok(()) };
     let contradiction = if origins.to.is_empty() {
         "without --to, requests go to a demo origin of our own, which expects no PROXY header"
@@ -104,9 +110,9 @@ pub(crate) fn check_origins(origins: &Origins, limits: &OriginLimits) -> Result<
     Err(Failure::usage(format!("--to-proxy-protocol {}: {contradiction}", version.label())))
 }
 
-/// How origins are spoken to.
-pub(crate) fn manner(origins: &Origins) -> Manner {
-    Manner { announces: origins.to_proxy_protocol.map(ToProxyProtocol::header), ..Manner::default() }
+/// How an origin is spoken to.
+pub(crate) fn manner(origins: &Origins, tls: Option<Secure>) -> Manner {
+    Manner { tls, announces: origins.to_proxy_protocol.map(ToProxyProtocol::header), ..Manner::default() }
 }
 
 /// What origins are held to, by one of so many workers.
@@ -224,6 +230,7 @@ pub(crate) fn say_clients(timeouts: &ClientTimeouts, limits: &ClientLimits) -> V
     let load = vec![
         ("connections a client", say_limit(limits.max_connections_per_client)),
         ("accepted a second", say_limit(limits.accept_rate)),
+        ("handshakes", limits.max_handshakes.to_string()),
         ("requests in flight", say_limit(limits.max_requests_in_flight)),
         ("beyond", beyond.to_owned()),
     ];
@@ -326,7 +333,7 @@ mod tests {
         assert_eq!((ours.host, ours.balance), (defaults.host, defaults.balance));
         assert_eq!(ours.max_replay_bytes, defaults.max_replay_bytes);
         assert!(ours.trust.is_none() && !ours.trust_idempotency_key);
-        assert!(manner(&said.origins).is_plain());
+        assert!(manner(&said.origins, None).is_plain());
         assert_eq!(say_proxy_protocol(&said.listening, None), None);
     }
 
@@ -420,7 +427,7 @@ mod tests {
         assert!((proxy.retry.budget_share - 0.5).abs() < 1e-9 && proxy.trust_idempotency_key);
         assert_eq!(proxy.retry.budget_per_second, 24);
         assert_eq!((proxy.host, proxy.balance), (HostPolicy::Origin, proxy::Balance::LeastOutstanding));
-        assert_eq!(manner(&said.origins).announces, Some(ProxyHeader::V1));
+        assert_eq!(manner(&said.origins, None).announces, Some(ProxyHeader::V1));
         let trust = proxy.trust.expect("is set");
         assert!(trust([10, 1, 2, 3].into()) && !trust([192, 0, 2, 1].into()));
     }
@@ -429,7 +436,7 @@ mod tests {
     fn origins_that_could_make_nothing_of_a_proxy_header_are_refused() {
         let check = |flags: &[&str]| {
             let said = arguments(flags);
-            check_origins(&said.origins, &said.origin_limits).map_err(|failure| failure.to_string())
+            check_origins(&said.origins, &said.origin_limits, &said.origin_tls).map_err(|failure| failure.to_string())
         };
         let to = "--to=127.0.0.1:9000";
         assert_eq!(check(&["--prewarm=1"]), Ok(()));

@@ -35,6 +35,7 @@ mod signal;
 mod sink;
 mod size;
 mod sockets;
+mod tls;
 
 use std::process::ExitCode;
 

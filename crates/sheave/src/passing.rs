@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sheave_client::config::ClientConfig;
 use sheave_client::origin::Origin;
+use sheave_net::dial_tls::TlsConnector;
 use sheave_net::endpoint::Manner;
 use sheave_net::proxy_protocol::send::AnnouncingConnector;
 use sheave_net::resolve::Resolved;
@@ -19,10 +20,8 @@ use crate::service::{Role, WorkerContext};
 /// Makes a proxy for each worker, with a pool of its own. The addresses of origins are looked up once for all.
 #[derive(Clone)]
 pub(crate) struct PassOn {
-    /// Where origins are, and what goes before their paths.
-    pub(crate) origins: Vec<(Resolved, String)>,
-    /// How all of them are spoken to.
-    pub(crate) manner: Manner,
+    /// Where origins are, what goes before their paths, and how they are spoken to.
+    pub(crate) origins: Vec<(Resolved, String, Manner)>,
     /// How requests are passed on.
     pub(crate) proxy: ProxyConfig,
     /// What is asked of TCP.
@@ -34,12 +33,15 @@ pub(crate) struct PassOn {
 }
 
 impl Role for PassOn {
-    type Handler = Proxy<AnnouncingConnector<TcpConnector>>;
+    type Handler = Proxy<TlsConnector<AnnouncingConnector<TcpConnector>>>;
 
     fn handler(&self, worker: WorkerContext) -> io::Result<Self::Handler> {
-        let origin = |resolved: &Resolved, base| Origin::new(resolved.clone(), base).spoken_to(self.manner.clone());
-        let origins = self.origins.iter().map(|(resolved, base)| origin(resolved, base)).collect();
-        let connector = AnnouncingConnector::new(TcpConnector { tcp: self.tcp, ..TcpConnector::default() });
+        let origin = |(resolved, base, manner): &(Resolved, String, Manner)| {
+            Origin::new(resolved.clone(), base).spoken_to(manner.clone())
+        };
+        let origins = self.origins.iter().map(origin).collect();
+        let tcp = TcpConnector { tcp: self.tcp, ..TcpConnector::default() };
+        let connector = TlsConnector::new(AnnouncingConnector::new(tcp));
         let proxy =
             Proxy::new(origins, connector, self.proxy.clone(), self.client.clone(), worker.clock, worker.observer)
                 .map_err(io::Error::other)?;

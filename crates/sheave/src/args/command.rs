@@ -12,6 +12,7 @@ use super::race::DemoArguments;
 use super::retries::Retries;
 use super::sockets::{ClientSockets, OriginSockets};
 use super::timeouts::{ClientTimeouts, OriginTimeouts};
+use super::tls::{ClientTlsArguments, OriginTlsArguments};
 
 /// What a command's help ends with.
 const EXIT_CODES: &str = "\
@@ -25,7 +26,7 @@ Exit codes:
 
 Signals:
   TERM, INT   drain; a second one, 200 ms later or more, ends at once
-  HUP, USR1   open the access log anew, after it was rotated
+  HUP, USR1   open the access log anew, after it was rotated, and read certificates again
   USR2        start the binary anew with the listening sockets; once it serves, drain";
 
 /// A reverse proxy that loses no request to a connection's own life cycle.
@@ -72,7 +73,11 @@ pub(crate) struct ProxyArguments {
     #[command(flatten)]
     pub(crate) listening: Listening,
     #[command(flatten)]
+    pub(crate) client_tls: ClientTlsArguments,
+    #[command(flatten)]
     pub(crate) origins: Origins,
+    #[command(flatten)]
+    pub(crate) origin_tls: OriginTlsArguments,
     #[command(flatten)]
     pub(crate) client_timeouts: ClientTimeouts,
     #[command(flatten)]
@@ -99,6 +104,8 @@ pub(crate) struct ProxyArguments {
 pub(crate) struct OriginArguments {
     #[command(flatten)]
     pub(crate) listening: Listening,
+    #[command(flatten)]
+    pub(crate) client_tls: ClientTlsArguments,
     #[command(flatten)]
     pub(crate) faults: FaultArguments,
     #[command(flatten)]
@@ -219,7 +226,10 @@ mod tests {
              --max-upstream-connections 19 --max-upstream-idle 20 --retry-attempts 4 --retry-budget 10% --retry-body 0 \
              --retry-idempotency-key --quiet --body-min-rate 20k --max-age 21m --announce-keep-alive \
              --max-connections-per-client 22 --accept-rate 23 --max-requests-in-flight 24 --over-limit 503 \
-             --proxy-protocol-from 192.0.2.0/24 --proxy-protocol-from ::1 --to-proxy-protocol v2",
+             --proxy-protocol-from 192.0.2.0/24 --proxy-protocol-from ::1 --to-proxy-protocol v2 \
+             --tls-cert a.pem --tls-key a.key --tls-cert b.pem --tls-key b.key --tls-client-ca c.pem --tls-client-optional \
+             --tls-min-version 1.3 --max-handshakes 25 --upstream-ca d.pem --upstream-client-cert e.pem \
+             --upstream-client-key e.key --upstream-server-name example.test",
         )
         .expect("is right");
         assert_eq!(proxy.listening.from.len(), 2);
@@ -236,6 +246,9 @@ mod tests {
         assert!(proxy.logging.quiet);
         assert_eq!(proxy.listening.proxy_protocol_from.len(), 2);
         assert_eq!(proxy.origins.to_proxy_protocol, Some(ToProxyProtocol::V2));
+        assert_eq!((proxy.client_tls.tls_cert.len(), proxy.client_tls.tls_key.len()), (2, 2));
+        assert_eq!(proxy.client_limits.max_handshakes, 25);
+        assert_eq!(proxy.origin_tls.upstream_server_name.map(|name| name.to_string()).as_deref(), Some("example.test"));
     }
 
     #[test]
@@ -243,7 +256,14 @@ mod tests {
         for (arguments, part) in [
             ("--from localhost", "--from"),
             ("--from 127.0.0.1:99999", "no port"),
-            ("--to https://example.test", "not spoken to origins yet"),
+            ("--to ftp://example.test", "use http:// or https://"),
+            ("--tls-min-version 1.1", "1.2, 1.3"),
+            ("--tls-client-optional", "--tls-client-ca"),
+            ("--tls-self-signed --tls-cert a.pem", "cannot be used with"),
+            ("--upstream-ca a.pem --upstream-tls-insecure", "cannot be used with"),
+            ("--upstream-client-cert a.pem", "--upstream-client-key"),
+            ("--upstream-server-name a..b", "neither a DNS name nor an IP address"),
+            ("--max-handshakes 0", "zero would allow nothing"),
             ("--idle-timeout 0", "a timeout cannot be zero"),
             ("--exchange-timeout 0s", "write `off`"),
             ("--head-timeout 5", "write 5s for seconds"),

@@ -41,6 +41,11 @@ pub(crate) struct ClientLimits {
     #[arg(long, value_name = "N", value_parser = parse_small_count_or_off, default_value = "off")]
     pub(crate) accept_rate: Limit,
 
+    /// Handshakes (TLS, the PROXY header) under way at a time, shared evenly among workers; whoever is beyond waits for a
+    /// turn, within --handshake-timeout, or is closed, as --over-limit says.
+    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "4096")]
+    pub(crate) max_handshakes: u64,
+
     /// Requests under way at a time, over all workers, or `off`; then 503, or as --over-limit says.
     #[arg(long, value_name = "N", value_parser = parse_small_count_or_off, default_value = "off")]
     pub(crate) max_requests_in_flight: Limit,

@@ -16,6 +16,7 @@ const DEFAULT_PORT: u16 = 8080;
 pub(crate) struct Listening {
     /// Where to accept connections; may be given more than once.
     ///
+    /// `http://` or `https://` may go before; without either, TLS is spoken where there is a certificate (`--tls-cert`).
     /// `HOST:PORT`, `[::1]:PORT`; `:PORT` for all addresses of the machine; `PORT` alone for the loopback address. Port 0
     /// lets the system choose one, which is then printed. Sockets that are inherited (systemd's socket activation, a
     /// predecessor) are served in any case, and an address that one of them serves is not bound. [default:

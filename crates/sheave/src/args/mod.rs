@@ -11,6 +11,7 @@ mod race;
 mod retries;
 mod sockets;
 mod timeouts;
+mod tls;
 
 pub(crate) use command::{Arguments, Command, OriginArguments, ProxyArguments};
 pub(crate) use drain::DrainArguments;
@@ -22,3 +23,4 @@ pub(crate) use race::{Demonstration, RaceArguments};
 pub(crate) use retries::{CarefulReuse, Retries};
 pub(crate) use sockets::{ClientSockets, OriginSockets, Switch};
 pub(crate) use timeouts::{ClientTimeouts, OriginTimeouts};
+pub(crate) use tls::{ClientTlsArguments, OriginTlsArguments};

@@ -13,7 +13,7 @@ use crate::network;
 pub(crate) struct Origins {
     /// Where to pass requests to; may be given more than once [default: a demo origin of our own].
     ///
-    /// `HOST:PORT`, or `http://HOST[:PORT][/BASE]`, whose base goes before the path of every request. Names are looked up
+    /// `HOST:PORT`, or `http://HOST[:PORT][/BASE]`, or with `https://` for TLS (RFC 9110 §4.2.2), whose base goes before the path of every request. Names are looked up
     /// again from time to time; one that is unknown is a warning, and its requests get 502 until it is known.
     #[arg(long, value_name = "URL")]
     pub(crate) to: Vec<OriginAddress>,

@@ -18,6 +18,7 @@ use super::origin::FaultyOrigin;
 use super::pages::Pages;
 use super::plan::Faults;
 use super::spec::{Fault, HELP, Spec};
+use crate::address::Scheme;
 use crate::args::Listening;
 use crate::bind::bind;
 use crate::exit::{Exit, Failure};
@@ -42,6 +43,11 @@ pub(crate) async fn run(specs: &[Spec], listening: &Listening, is_quiet: bool) -
     let origin = FaultyOrigin::new(faults);
     let mut sockets = Vec::new();
     for address in listening.addresses() {
+        if address.scheme.is_some_and(Scheme::is_secured) {
+            return Err(Failure::usage(format!(
+                "--from {address}: an origin with --fault speaks no TLS; write http://"
+            )));
+        }
         sockets.extend(bind(&address, "--from")?);
     }
     let mut lines = Vec::new();

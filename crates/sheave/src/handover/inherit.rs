@@ -10,6 +10,7 @@ use listenfd::ListenFd;
 
 use super::names::{Name, Purpose};
 use super::predecessor::Predecessor;
+use crate::address::Scheme;
 use crate::exit::Failure;
 
 /// More than this is no number of sockets that anybody meant.
@@ -22,6 +23,8 @@ pub(crate) struct ListeningSocket {
     pub(crate) socket: TcpListener,
     /// Nobody but this process and its successors listens on it: it was bound by a sheave. If not, it outlives us.
     pub(crate) is_ours: bool,
+    /// What is spoken on it, where somebody said so.
+    pub(crate) scheme: Option<Scheme>,
 }
 
 /// What this process was started with.
@@ -86,7 +89,7 @@ impl Inherited {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen"));
         }
         let address = socket.local_addr()?;
-        self.sockets.push((purpose, address, ListeningSocket { socket, is_ours }));
+        self.sockets.push((purpose, address, ListeningSocket { socket, is_ours, scheme: None }));
         Ok(())
     }
 
@@ -98,6 +101,23 @@ impl Inherited {
     /// Whether one of the sockets for `purpose` serves what would be bound to one of `candidates`.
     pub(crate) fn serves(&self, purpose: Purpose, candidates: &[SocketAddr]) -> bool {
         self.sockets.iter().any(|(its, address, _)| *its == purpose && is_served_by(candidates, *address))
+    }
+
+    /// Notes what was said for addresses that sockets for clients serve, each with what it may mean: for one socket each, in
+    /// this order, which is the one in which a predecessor bound them.
+    pub(crate) fn assign_schemes(&mut self, from: &[(Option<Scheme>, Vec<SocketAddr>)]) {
+        let mut left: Vec<_> = from.iter().collect();
+        for (purpose, address, socket) in &mut self.sockets {
+            if *purpose != Purpose::Clients {
+                continue;
+            }
+            let serves = |said: &&(_, Vec<SocketAddr>)| is_served_by(&said.1, *address);
+            socket.scheme = match left.iter().position(serves) {
+                Some(index) => left.remove(index).0,
+                // A name may have two addresses.
+                None => from.iter().find(serves).and_then(|(scheme, _)| *scheme),
+            };
+        }
     }
 
     /// Takes what listens at one of `candidates` for the admin pages, where whoever activated us did not name it so.

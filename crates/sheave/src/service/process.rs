@@ -14,18 +14,20 @@ use sheave_net::drain::Drain;
 use sheave_net::limits::{FileLimit, raise_file_limit};
 use sheave_net::proxy_protocol::listen::{AnnouncedListener, Announcers};
 use sheave_net::tcp_listen::ListenOptions;
+use sheave_net::tls::listener::TlsListener;
+use sheave_net::tls::server::ServerTls;
 use sheave_server::admission::Admission;
 use sheave_server::config::ServerConfig;
 use sheave_server::server::Server;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::role::{ClientSocket, Role, WorkerContext};
-use super::sockets::{Kept, Sockets, addresses};
+use super::sockets::{Kept, Sockets, addresses, schemes};
 use super::surroundings::{AdminPages, Around, keep_watched};
 use super::worker;
-use crate::address::ListenAddress;
+use crate::address::{ListenAddress, Scheme};
 use crate::admin::{Admin, DrainView, Readiness};
-use crate::args::{Listening, Logging};
+use crate::args::{ClientTlsArguments, Listening, Logging};
 use crate::banner::{Banner, Passing};
 use crate::config::InForce;
 use crate::exit::{Exit, Failure};
@@ -39,6 +41,7 @@ use crate::say;
 use crate::service_manager::{ServiceManager, Tell};
 use crate::signal::Signals;
 use crate::sockets;
+use crate::tls::{Certificates, Reload};
 
 /// One towards the client, one towards the origin.
 pub(crate) const DESCRIPTORS_OF_AN_EXCHANGE: u64 = 2;
@@ -53,6 +56,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) server: ServerConfig,
     /// How client connections are listened for.
     pub(crate) listen: ListenOptions,
+    /// What clients are shown by TLS.
+    pub(crate) client_tls: &'a ClientTlsArguments,
     /// How many client connections there may be, if somebody says so.
     pub(crate) max_connections: Option<u64>,
     /// How many descriptors each needs.
@@ -74,6 +79,8 @@ pub(crate) struct Process {
     workers: usize,
     server: ServerConfig,
     listen: ListenOptions,
+    certificates: Option<Certificates>,
+    schemes: Vec<Scheme>,
     announcers: Option<Announcers>,
     files: FileLimit,
     room: Room,
@@ -100,12 +107,17 @@ impl Process {
             None => std::thread::available_parallelism().map_or(1, NonZero::get),
         };
         let sockets = Sockets::open(&mut setup.inherited, setup.listening, setup.default_admin.as_ref())?;
+        let schemes = schemes(&sockets.clients, setup.client_tls.has_certificate())?;
         let kept = sockets.for_successor().map_err(|error| cannot_start(&error))?;
         let predecessor = setup.inherited.take_predecessor();
         let logs = Logs::open(setup.logging, workers)?;
+        let certificates = Certificates::read(setup.client_tls)?;
         let room = Room::new(setup.max_connections, files, workers as u64, setup.descriptors_each);
-        let server =
-            ServerConfig { max_connections: room::share(room.max_connections, workers as u64), ..setup.server };
+        let server = ServerConfig {
+            max_connections: room::share(room.max_connections, workers as u64),
+            max_handshakes: room::share(setup.server.max_handshakes as u64, workers as u64),
+            ..setup.server
+        };
         let is_quiet = setup.logging.quiet;
         let handover_timeout = setup.handover_timeout;
         let clock = Clock::start();
@@ -117,6 +129,8 @@ impl Process {
             workers,
             server,
             listen: setup.listen,
+            certificates,
+            schemes,
             announcers: network::any_of(&setup.listening.proxy_protocol_from),
             files,
             room,
@@ -148,13 +162,14 @@ impl Process {
         self,
         role: impl Role,
         passing: Option<Passing>,
-        in_force: Vec<InForce>,
+        mut in_force: Vec<InForce>,
     ) -> Result<Exit, Failure> {
+        in_force.extend(self.certificates.as_ref().map(Certificates::say));
         let metrics = Arc::new(Metrics::new(self.workers));
         let readiness = Readiness::default();
         let (events, mut happened) = unbounded_channel();
         let mut banner = Banner {
-            listening: addresses(&self.sockets.clients),
+            listening: self.schemes.iter().copied().zip(addresses(&self.sockets.clients)).collect(),
             origins: passing,
             admin: addresses(&self.sockets.admin),
             workers: self.workers,
@@ -175,7 +190,10 @@ impl Process {
             Admin::new(Arc::clone(&metrics), readiness.clone(), view.clone(), self.logs.access_counter(), role.pools());
         let admin = AdminPages::serve(admin, self.sockets.admin, self.clock).map_err(|error| cannot_start(&error))?;
         let mut places: Vec<Vec<Place>> = (0..self.workers).map(|_| Vec::new()).collect();
-        for its in self.sockets.clients {
+        let tls = self.certificates.as_ref().map(Certificates::tls);
+        let mut secured: Vec<Option<ServerTls>> = Vec::new();
+        for (its, scheme) in self.sockets.clients.into_iter().zip(&self.schemes) {
+            secured.push(tls.filter(|_| scheme.is_secured()).cloned());
             sockets::apply(&self.listen, &its.socket, its.is_ours).map_err(|error| cannot_start(&error))?;
             let shares = balance::share(its.socket, its.is_ours, &loads).map_err(|error| cannot_start(&error))?;
             places.iter_mut().zip(shares).for_each(|(worker, share)| worker.push(share));
@@ -191,6 +209,7 @@ impl Process {
             let context = WorkerContext { clock: self.clock, observer };
             let (role, config) = (role.clone(), self.server);
             let shared = Shared { drain, admission: admission.clone(), announcers: self.announcers.clone() };
+            let places = places.into_iter().zip(secured.iter().cloned()).collect();
             let begin = move || begin(&role, context, &config, shared, places, pulse);
             let told = events.clone();
             let ended = Box::new(move |report| {
@@ -200,12 +219,17 @@ impl Process {
             worker::start(format!("worker-{number}"), begin, ended).map_err(|error| cannot_start(&error))?;
         }
         tokio::spawn(listen_to_signals(self.signals, events));
+        let reload = Reload::default();
+        if let Some(certificates) = self.certificates {
+            tokio::spawn(reload.clone().look_after(certificates));
+        }
         if !self.is_quiet {
             say::error(&banner);
         }
         tokio::spawn(say_ready(self.predecessor, trust.clone(), manager.clone(), pulses, view.clone()));
         let mut around = Around {
             logs: &self.logs,
+            reload,
             metrics,
             readiness,
             view,
@@ -278,12 +302,14 @@ fn begin<R: Role>(
     context: WorkerContext,
     config: &ServerConfig,
     shared: Shared,
-    places: Vec<Place>,
+    places: Vec<(Place, Option<ServerTls>)>,
     pulse: Option<(Pulse, Duration)>,
 ) -> io::Result<impl Future<Output = DrainReport> + use<R>> {
     let handler = role.handler(context.clone())?;
     let Shared { drain, admission, announcers } = shared;
-    let listen = |place: Place| Ok(AnnouncedListener::new(place.listen()?, announcers.clone()));
+    let listen = |(place, tls): (Place, Option<ServerTls>)| {
+        Ok(TlsListener::new(AnnouncedListener::new(place.listen()?, announcers.clone()), tls))
+    };
     let listeners = places.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
     let server = Server::sharing(handler, *config, context.clock, context.observer, drain, admission);
     if let Some((pulse, period)) = pulse {
@@ -297,7 +323,10 @@ fn begin<R: Role>(
 }
 
 /// Serves what all listeners accept, until a drain has ended every connection.
-async fn serve_all<H>(server: &Server<H>, listeners: Vec<AnnouncedListener<BalancedListener>>) -> DrainReport
+async fn serve_all<H>(
+    server: &Server<H>,
+    listeners: Vec<TlsListener<AnnouncedListener<BalancedListener>>>,
+) -> DrainReport
 where
     H: sheave_server::handler::Handler<ClientSocket>,
 {

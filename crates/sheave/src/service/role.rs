@@ -7,6 +7,7 @@ use sheave_lifecycle::observe::Observer;
 use sheave_net::balance::CountedSocket;
 use sheave_net::clock::Clock;
 use sheave_net::proxy_protocol::receive::Announced;
+use sheave_net::tls::stream::Stream;
 use sheave_server::handler::Handler;
 
 use crate::pools::Pools;
@@ -20,8 +21,9 @@ pub(crate) struct WorkerContext {
     pub(crate) observer: Arc<dyn Observer>,
 }
 
-/// A client's connection: counted at its worker, and announced by a PROXY header where its peer is one that sends it.
-pub(crate) type ClientSocket = Announced<CountedSocket>;
+/// A client's connection: counted at its worker, announced by a PROXY header where its peer is one that sends it, and
+/// secured by TLS where that is spoken.
+pub(crate) type ClientSocket = Stream<Announced<CountedSocket>>;
 
 /// Makes the handlers of a process's workers, one for each.
 pub(crate) trait Role: Clone + Send + 'static {

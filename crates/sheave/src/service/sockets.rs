@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use crate::address::ListenAddress;
+use crate::address::{ListenAddress, Scheme};
 use crate::args::Listening;
 use crate::bind::{bind, candidates};
 use crate::exit::Failure;
@@ -34,6 +34,8 @@ impl Sockets {
             inherited.assign_admin(&candidates(address, "--admin")?);
         }
         let from = if inherited.has_clients() { listening.from.clone() } else { listening.addresses() };
+        let said = from.iter().map(|address| Ok((address.scheme, candidates(address, "--from")?)));
+        inherited.assign_schemes(&said.collect::<Result<Vec<_>, Failure>>()?);
         let mut clients = Vec::new();
         for address in &from {
             clients.extend(bind_unless_served(inherited, Purpose::Clients, address, "--from")?);
@@ -78,10 +80,36 @@ fn bind_unless_served(
     if inherited.serves(purpose, &candidates(address, flag)?) {
         return Ok(Vec::new());
     }
-    Ok(bind(address, flag)?.into_iter().map(|socket| ListeningSocket { socket, is_ours: true }).collect())
+    let bound = |socket| ListeningSocket { socket, is_ours: true, scheme: address.scheme };
+    Ok(bind(address, flag)?.into_iter().map(bound).collect())
 }
 
 /// Where they listen.
 pub(crate) fn addresses(sockets: &[ListeningSocket]) -> Vec<SocketAddr> {
     sockets.iter().filter_map(|its| its.socket.local_addr().ok()).collect()
+}
+
+/// Whether TLS is spoken on each: as was said, or else where there is a certificate.
+///
+/// # Errors
+///
+/// A line that says what contradicts what.
+pub(crate) fn schemes(sockets: &[ListeningSocket], has_certificate: bool) -> Result<Vec<Scheme>, Failure> {
+    let unsaid = if has_certificate { Scheme::Https } else { Scheme::Http };
+    let schemes: Vec<_> = sockets.iter().map(|its| its.scheme.unwrap_or(unsaid)).collect();
+    let is_any_secured = schemes.iter().any(|scheme| scheme.is_secured());
+    if is_any_secured && !has_certificate {
+        return Err(Failure::usage(
+            "--from https://…: TLS needs a certificate (--tls-cert and --tls-key, or --tls-self-signed for a first try)"
+                .to_owned(),
+        ));
+    }
+    if has_certificate && !is_any_secured {
+        return Err(Failure::usage(
+            "there is a certificate (--tls-cert, --tls-self-signed), and TLS is spoken nowhere: every --from begins with \
+             http://"
+                .to_owned(),
+        ));
+    }
+    Ok(schemes)
 }

@@ -24,6 +24,7 @@ use crate::lifetime::Surroundings;
 use crate::logs::Logs;
 use crate::pulse::Pulses;
 use crate::service_manager::{ServiceManager, Tell};
+use crate::tls::Reload;
 
 /// Admin connections at a time: enough for a few scrapers and people.
 const MAX_ADMIN_CONNECTIONS: usize = 256;
@@ -35,6 +36,8 @@ const ADMIN_PATIENCE: Duration = Duration::from_millis(500);
 pub(super) struct Around<'a> {
     /// The process's logs.
     pub(super) logs: &'a Logs,
+    /// Reads certificates again.
+    pub(super) reload: Reload,
     /// Counted where the drain stands.
     pub(super) metrics: Arc<Metrics>,
     /// What load balancers ask for.
@@ -60,6 +63,7 @@ pub(super) struct Around<'a> {
 impl Surroundings for Around<'_> {
     fn reopen(&mut self) {
         self.logs.reopen();
+        self.reload.ask();
     }
 
     fn start_successor(&mut self) -> Confirming {
@@ -135,7 +139,13 @@ impl AdminPages {
     /// Lets those who are being answered have their answers, for a moment: whoever watches the drain sees its end.
     pub(super) async fn finish(self, is_last: bool) {
         let backlog = if self.is_ours && is_last { Backlog::Ours } else { Backlog::Others };
-        let plan = DrainPlan { announce: Duration::ZERO, quiet: Duration::ZERO, grace: ADMIN_PATIENCE, tunnel_grace: None, backlog };
+        let plan = DrainPlan {
+            announce: Duration::ZERO,
+            quiet: Duration::ZERO,
+            grace: ADMIN_PATIENCE,
+            tunnel_grace: None,
+            backlog,
+        };
         self.drain(plan);
         let all = async {
             for serving in self.serving {
