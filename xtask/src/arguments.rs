@@ -7,6 +7,7 @@ use lexopt::prelude::*;
 use crate::bench;
 use crate::fuzz;
 use crate::gate;
+use crate::instructions;
 use crate::interop;
 
 const HELP: &str = "\
@@ -37,6 +38,9 @@ Usage: cargo xtask CHORE [OPTIONS]
       --md FILE         the tables, as for docs/benchmarks.md
       --svg FILE        the ratios as a picture
       --binary FILE     a sheave that is built already
+  instructions [CASE]...  count the hot path's instructions under valgrind, against bench/instructions.json
+      --accept REASON   write what differs into the baseline
+      --profile         keep callgrind's profiles below the target folder
 ";
 
 /// One chore with its options.
@@ -46,6 +50,7 @@ pub(crate) enum Chore {
     Fuzz(fuzz::Options),
     Interop(interop::Options),
     Bench(bench::Options),
+    Instructions(instructions::Options),
 }
 
 /// What a command line asks for.
@@ -71,6 +76,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Wanted, lexopt::Error>
         "fuzz" => fuzz(&mut parser)?,
         "interop" => interop(&mut parser)?,
         "bench" => bench(&mut parser)?,
+        "instructions" => instructions(&mut parser)?,
         other => return Err(format!("there is no chore `{other}`").into()),
     };
     Ok(chore.map_or(Wanted::Help(HELP), Wanted::Run))
@@ -164,6 +170,23 @@ fn bench(parser: &mut lexopt::Parser) -> Result<Option<Chore>, lexopt::Error> {
     Ok(Some(Chore::Bench(options)))
 }
 
+fn instructions(parser: &mut lexopt::Parser) -> Result<Option<Chore>, lexopt::Error> {
+    let mut options = instructions::Options::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("accept") => options.accept = Some(parser.value()?.string()?),
+            Long("profile") => options.profile = true,
+            Value(name) => options.cases.push(name.string()?),
+            other if asks_for_help(&other) => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    if options.accept.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+        return Err("--accept takes the reason why the hot path may cost this".into());
+    }
+    Ok(Some(Chore::Instructions(options)))
+}
+
 /// `a,b` as two names.
 fn names(parser: &mut lexopt::Parser) -> Result<Vec<String>, lexopt::Error> {
     let value = parser.value()?.string()?;
@@ -205,6 +228,8 @@ mod tests {
             "fuzz --seconds",
             "ci --only nonsense",
             "fuzz --replay x",
+            "instructions --accept",
+            "bench --peer x",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

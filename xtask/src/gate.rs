@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use cargo_metadata::Package;
 
-use crate::{command, fuzz, layers, supply, workspace};
+use crate::{command, fuzz, instructions, layers, supply, workspace};
 
 /// How much of the gate to run.
 #[derive(Default)]
@@ -62,6 +62,11 @@ const STEPS: &[Step] = &[
     Step { name: "doc", about: "the documentation builds without a warning", run: doc },
     Step { name: "features", about: "each crate builds alone, with each of its features", run: features },
     Step { name: "deny", about: "licences, bans, sources and advisories of all dependencies", run: supply::check },
+    Step {
+        name: "instructions",
+        about: "the hot path costs what it cost, in instructions",
+        run: |_| instructions::check(),
+    },
     Step { name: "fuzz", about: "every fuzz target, for ten seconds", run: fuzz_smoke },
 ];
 
@@ -70,7 +75,7 @@ const STEPS: &[Step] = &[
 pub(crate) fn run(options: &Options) -> Result<bool> {
     if options.list {
         for step in STEPS {
-            println!("{:<9} {}", step.name, step.about);
+            println!("{:<12} {}", step.name, step.about);
         }
         return Ok(true);
     }
@@ -95,8 +100,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     println!("\nThe gate, {:.0} s in all:", began.elapsed().as_secs_f64());
     for (name, outcome, took) in &done {
         match outcome {
-            Some(outcome) => println!("  {name:<9} {:>6.1} s  {}", took.as_secs_f64(), told(outcome)),
-            None => println!("  {name:<9}      – s  left out, as asked"),
+            Some(outcome) => println!("  {name:<12} {:>6.1} s  {}", took.as_secs_f64(), told(outcome)),
+            None => println!("  {name:<12}      – s  left out, as asked"),
         }
     }
     Ok(!done.iter().any(|(_, outcome, _)| matches!(outcome, Some(Outcome::Failed(_)))))

@@ -6,6 +6,7 @@ mod command;
 mod fuzz;
 mod gate;
 mod h2load;
+mod instructions;
 mod interop;
 mod layers;
 mod peers;
@@ -53,6 +54,7 @@ fn run(chore: Chore) -> anyhow::Result<bool> {
         Chore::Ci(options) => gate::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Interop(options) => interop::run(&options),
+        Chore::Instructions(options) => instructions::run(&options),
         Chore::Bench(options) => bench::run(&options),
     }
 }

@@ -23,6 +23,7 @@ pub(crate) const IP: Tool = Tool { program: "ip", package: "iproute2" };
 pub(crate) const NGINX: Tool = Tool { program: "nginx", package: "nginx" };
 pub(crate) const NODE: Tool = Tool { program: "node", package: "nodejs" };
 pub(crate) const PYTHON: Tool = Tool { program: "python3", package: "python3" };
+pub(crate) const VALGRIND: Tool = Tool { program: "valgrind", package: "valgrind" };
 pub(crate) const WRK: Tool = Tool { program: "wrk", package: "wrk" };
 
 impl Tool {
