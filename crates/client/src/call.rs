@@ -231,8 +231,8 @@ impl<S: Socket> Call<S> {
             _ if error.is_some() => Err(CallError::Protocol(error.unwrap_or(ProtocolError::UnaskedBytes))),
             Ok(Received::Bytes(Some(value))) => Ok(value),
             Ok(Received::Bytes(None)) => Err(CallError::Closed),
-            // RFC 8446 §6.1: anybody on the way may have ended it.
-            Ok(Received::End) if self.is_tunnel() && self.leg().socket().is_cut_off() => {
+            // RFC 8446 §6.1: anybody on the way may have ended it, and its end is all that says where this one ends.
+            Ok(Received::End) if self.is_ended_by_anybody() => {
                 self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::Truncated));
                 Err(CallError::Protocol(ProtocolError::TruncatedBody))
             }
@@ -256,6 +256,11 @@ impl<S: Socket> Call<S> {
                 Err(CallError::Io(fault))
             }
         })
+    }
+
+    /// Whether what ends with the connection has ended without the word that TLS has for it.
+    fn is_ended_by_anybody(&self) -> bool {
+        (self.is_tunnel() || self.leg().machine().ends_by_close()) && self.leg().socket().is_cut_off()
     }
 
     /// Why writing failed, where no byte of a response came either.
