@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_may_be_asked_for() {
-        let rules = rules(&["example.com:443", "*.internal:5432", "10.0.0.0/8:*", "[fd00::/8]:22"]);
+        let with_networks = rules(&["example.com:443", "*.internal:5432", "10.0.0.0/8:*", "[fd00::/8]:22"]);
         let (named, unnamed) = (Asked::LookUp { by_name: true }, Asked::LookUp { by_name: false });
         let allowed = |text: &str| Asked::Allowed(text.parse().expect("an address"));
         for (target, asked) in [
@@ -305,9 +305,9 @@ mod tests {
             ("11.1.2.3:1", Asked::Denied),
             ("127.0.0.1:443", Asked::Denied),
         ] {
-            assert_eq!(judge(&rules, &target.parse().expect(target)), asked, "{target}");
+            assert_eq!(judge(&with_networks, &target.parse().expect(target)), asked, "{target}");
         }
-        let no_network = super::tests::rules(&["example.com:443", "*:8443"]);
+        let no_network = rules(&["example.com:443", "*:8443"]);
         for (target, asked) in [
             ("example.com:80", Asked::Denied),
             ("anything:8443", named),
