@@ -9,13 +9,13 @@
 //!     let app = Router::new().route("/", get(async || "hello, world"));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //!     let interrupted = async { _ = tokio::signal::ctrl_c().await };
-//!     let report = sheave_tower::serve::serve(listener, app).with_graceful_shutdown(interrupted).await?;
+//!     let report = sheave_tower::serve(listener, app).with_graceful_shutdown(interrupted).await?;
 //!     println!("{} connections finished, {} exchanges lost", report.finished, report.lost);
 //!     Ok(())
 //! }
 //! ```
 //!
-//! [`serve::serve`] is for whoever comes from `axum::serve`; [`handler::ServiceHandler`] puts a service on a
+//! [`serve`] is for whoever comes from `axum::serve`; [`handler::ServiceHandler`] puts a service on a
 //! [`Server`](sheave_server::server::Server) of any kind: on several listeners, on a thread for each core, on a listener of
 //! your own. Any [`tower_service::Service`] of requests will do, and tower-http's layers around it.
 //!
@@ -39,4 +39,6 @@ pub mod handler;
 pub mod hyper_service;
 #[cfg(feature = "hyper")]
 mod hyper_upgrade;
-pub mod serve;
+mod serve;
+
+pub use serve::{Serve, serve};

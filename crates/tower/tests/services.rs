@@ -23,7 +23,7 @@ use kit::{Rig, run};
 use sheave_server::body::RequestBody;
 use sheave_server::server::Server;
 use sheave_tower::handler::ServiceHandler;
-use sheave_tower::serve::serve;
+use sheave_tower::serve;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tower::limit::ConcurrencyLimitLayer;
