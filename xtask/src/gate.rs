@@ -58,7 +58,7 @@ const STEPS: &[Step] = &[
     Step { name: "fmt", about: "every file is as rustfmt leaves it", run: fmt },
     Step { name: "layers", about: "no crate uses one that the table forbids", run: floors },
     Step { name: "clippy", about: "no warning from rustc or clippy, in any target", run: clippy },
-    Step { name: "tests", about: "unit, integration, simulation and doc tests", run: tests },
+    Step { name: "tests", about: "unit, integration, simulation and doc tests, and every example", run: tests },
     Step { name: "doc", about: "the documentation builds without a warning", run: doc },
     Step { name: "features", about: "each crate builds alone, with each of its features", run: features },
     Step { name: "deny", about: "licences, bans, sources and advisories of all dependencies", run: supply::check },
@@ -146,7 +146,7 @@ fn clippy(_: &Options) -> Result<Outcome> {
 }
 
 fn tests(options: &Options) -> Result<Outcome> {
-    let mut tests = cargo(&["test", "--workspace"]);
+    let mut tests = cargo(&["test", "--workspace", "--all-features"]);
     if let Some(runs) = options.sim_runs {
         tests.env("SHEAVE_SIM_RUNS", runs.to_string());
     }

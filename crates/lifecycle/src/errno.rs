@@ -138,6 +138,8 @@ impl fmt::Display for IoFault {
     }
 }
 
+impl std::error::Error for IoFault {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

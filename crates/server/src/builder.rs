@@ -74,7 +74,7 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Build(_) => f.write_str("the server cannot be built"),
-            Self::Listen(fault) => write!(f, "the listening socket cannot be used: {fault}"),
+            Self::Listen(_) => f.write_str("the listening socket cannot be used"),
         }
     }
 }
@@ -83,7 +83,7 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Build(error) => Some(error),
-            Self::Listen(_) => None,
+            Self::Listen(fault) => Some(fault),
         }
     }
 }

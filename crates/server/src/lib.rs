@@ -1,8 +1,52 @@
 //! An HTTP server whose connections end well.
 //!
-//! [`server::Server`] accepts connections from any [`sheave_net::listen::Listener`] and shows each request to a
-//! [`handler::Handler`] as an [`exchange::Exchange`]. Every deadline and limit is on; every connection ends with one
-//! reason, told to an [`sheave_lifecycle::observe::Observer`].
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use http::Request;
+//! use sheave_net::into_listener::IntoListener;
+//! use sheave_server::body::RequestBody;
+//! use sheave_server::server::Server;
+//! use sheave_server::service::service_fn;
+//!
+//! async fn hello(request: Request<RequestBody>) -> String {
+//!     format!("{} was asked for\n", request.uri())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = Server::builder().idle_timeout(Duration::from_secs(30)).build(service_fn(hello))?;
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?.into_listener()?;
+//!     let serving = tokio::spawn({
+//!         let server = server.clone();
+//!         async move { server.serve(listener).await }
+//!     });
+//!     tokio::signal::ctrl_c().await?;
+//!     let report = server.drain().await;
+//!     println!("{} finished, {} lost", report.finished, report.lost);
+//!     serving.await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`server::Server`] accepts connections from any [`sheave_net::listen::Listener`], or whatever [becomes
+//! one](sheave_net::into_listener), and shows each request to a [`handler::Handler`]. There are three kinds of those:
+//!
+//! - [`service::service_fn`]: a closure that owns its `http::Request` and returns a text, a stream, a file or an
+//!   `http::Response`. To begin with, and mostly enough: it costs a few allocations a request.
+//! - [`service::exchange_fn`], or the trait itself: a function that borrows its [`exchange::Exchange`]. It allocates nothing,
+//!   and can do all that a connection can.
+//! - `sheave_tower::handler::ServiceHandler`: a tower service, such as axum's `Router`.
+//!
+//! Every deadline and limit is on, and a [knob](builder::ServerBuilder); every connection ends with one reason, told to an
+//! [`sheave_lifecycle::observe::Observer`]; a handler that panics answers 500, closes its connection, is counted, and harms
+//! nobody else.
+//!
+//! # Where it ends
+//! It routes nothing, compresses nothing and logs nothing: that is a framework's, or an observer's. Linux only.
+//!
+//! Foreign types in the interface: those of http, bytes and http-body, futures-core's `Stream`, and where there is no way
+//! around it tokio's (`AsyncRead` and `AsyncWrite` of what switched to another protocol, the file of a reply, sockets).
 
 mod accepting;
 pub mod admission;
