@@ -234,9 +234,10 @@ impl<S: Socket> TlsSocket<S> {
 
     fn poll_shake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
         loop {
-            match &self.stage {
+            match &mut self.stage {
                 Stage::Open => return Poll::Ready(Ok(())),
-                Stage::Failed { why, .. } => {
+                Stage::Failed { why, is_told, .. } => {
+                    *is_told = true;
                     let why = HandshakeError::clone(why);
                     // The alert goes before the close; what the kernel does not take, the close waits for.
                     let _ = self.poll_send(cx);

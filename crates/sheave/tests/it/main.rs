@@ -16,3 +16,4 @@ mod race;
 mod start;
 mod strict;
 mod support;
+mod tls;

@@ -41,7 +41,7 @@ fn a_log_that_cannot_be_opened_is_said_with_its_remedy() {
 #[test]
 fn wrong_arguments_are_named() {
     for (arguments, part) in [
-        (&["proxy", "--to=https://example.test"][..], "https:// is not spoken to origins yet"),
+        (&["proxy", "--to=ftp://example.test"][..], "ftp:// is not spoken to origins"),
         (&["proxy", "--head-timeout=0"], "a timeout cannot be zero"),
         (&["proxy", "--frm=:80"], "--from"),
         (&["prxy"], "proxy"),

@@ -6,6 +6,7 @@ mod notify;
 mod numbers;
 mod origin;
 mod process;
+mod tls;
 
 pub(crate) use client::{Client, Response};
 pub(crate) use load::{Load, steady_origin};
@@ -13,6 +14,7 @@ pub(crate) use notify::Manager;
 pub(crate) use numbers::{metric, metric_until};
 pub(crate) use origin::{Origin, read_head};
 pub(crate) use process::Sheave;
+pub(crate) use tls::{Authority, Files, Issued, Secured, TlsOrigin};
 
 use std::time::Duration;
 

@@ -105,6 +105,11 @@ impl Sheave {
         self.announced("listening on http://")
     }
 
+    /// Where it listens for TLS.
+    pub(crate) fn secured_addresses(&self) -> Vec<SocketAddr> {
+        self.announced("listening on https://")
+    }
+
     /// Where it listens first.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses()[0]
