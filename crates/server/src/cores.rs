@@ -4,14 +4,15 @@ use std::io;
 use std::thread;
 
 use sheave_lifecycle::drain::{Backlog, DrainReport};
-use sheave_net::balance::{CountedSocket, Loads, Place, share};
+use sheave_net::balance::{BalancedListener, CountedSocket, Loads, Place, share};
+use sheave_net::listen::Listener;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
 use crate::handler::Handler;
 use crate::server::Server;
 
-impl<H: Handler<CountedSocket>> Server<H> {
+impl<H> Server<H> {
     /// Serves what `listeners` accept on so many threads, at least one, each with a runtime of its own, until a drain has
     /// ended every connection. A connection stays with the thread that has the fewest when it comes; threads share nothing
     /// that a request touches but the handler.
@@ -28,7 +29,31 @@ impl<H: Handler<CountedSocket>> Server<H> {
         &self,
         cores: usize,
         listeners: impl IntoIterator<Item = std::net::TcpListener>,
-    ) -> io::Result<DrainReport> {
+    ) -> io::Result<DrainReport>
+    where
+        H: Handler<CountedSocket>,
+    {
+        self.serve_on_cores_through(cores, listeners, |listener| listener).await
+    }
+
+    /// As [`Self::serve_on_cores`], with something between the sockets and HTTP, such as TLS:
+    /// `|listener| TlsListener::new(listener, Some(tls.clone()))`.
+    ///
+    /// # Errors
+    /// As for [`Self::serve_on_cores`].
+    ///
+    /// # Cancel safety
+    /// As for [`Self::serve_on_cores`].
+    pub async fn serve_on_cores_through<L>(
+        &self,
+        cores: usize,
+        listeners: impl IntoIterator<Item = std::net::TcpListener>,
+        layer: impl Fn(BalancedListener) -> L + Clone + Send + 'static,
+    ) -> io::Result<DrainReport>
+    where
+        L: Listener<Socket: 'static> + 'static,
+        H: Handler<L::Socket>,
+    {
         let loads = Loads::new(cores);
         let is_ours = self.drain_plan().backlog == Backlog::Ours;
         let mut places: Vec<Vec<Place>> = (0..loads.workers()).map(|_| Vec::new()).collect();
@@ -39,7 +64,7 @@ impl<H: Handler<CountedSocket>> Server<H> {
         let mut ends = Vec::new();
         let mut error = None;
         for (number, places) in places.into_iter().enumerate() {
-            match self.start_core(number, places) {
+            match self.start_core(number, places, layer.clone()) {
                 Ok(end) => ends.push(end),
                 Err(failed) => {
                     error = Some(failed);
@@ -64,12 +89,21 @@ impl<H: Handler<CountedSocket>> Server<H> {
     }
 
     /// Starts a thread; its end is told, with why it did not begin if it did not.
-    fn start_core(&self, number: usize, places: Vec<Place>) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+    fn start_core<L>(
+        &self,
+        number: usize,
+        places: Vec<Place>,
+        layer: impl Fn(BalancedListener) -> L + Send + 'static,
+    ) -> io::Result<oneshot::Receiver<io::Result<()>>>
+    where
+        L: Listener<Socket: 'static> + 'static,
+        H: Handler<L::Socket>,
+    {
         let (tell, end) = oneshot::channel();
         let server = self.clone();
         thread::Builder::new().name(format!("server-{number}")).spawn(move || {
             let ended = match runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(server.serve_places(places)),
+                Ok(runtime) => runtime.block_on(server.serve_places(places, layer)),
                 Err(error) => Err(error),
             };
             // Whoever waited may have given up.
@@ -78,8 +112,12 @@ impl<H: Handler<CountedSocket>> Server<H> {
         Ok(end)
     }
 
-    async fn serve_places(&self, places: Vec<Place>) -> io::Result<()> {
-        let listeners = places.into_iter().map(Place::listen).collect::<io::Result<Vec<_>>>()?;
+    async fn serve_places<L>(&self, places: Vec<Place>, layer: impl Fn(BalancedListener) -> L) -> io::Result<()>
+    where
+        L: Listener<Socket: 'static> + 'static,
+        H: Handler<L::Socket>,
+    {
+        let listeners = places.into_iter().map(|place| place.listen().map(&layer)).collect::<io::Result<Vec<_>>>()?;
         let tasks: Vec<_> = listeners
             .into_iter()
             .map(|listener| {
