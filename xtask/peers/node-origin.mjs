@@ -1,13 +1,16 @@
-// An origin on Node's own HTTP server: chunked bodies both ways, trailers, 103, and a keep-alive time that it tells.
+// An origin on Node's own HTTP servers: bodies of unknown length both ways, trailers, 103, and a keep-alive time that it tells.
+// node-origin.mjs ADDR: HTTP/1.1. ADDR h2c: HTTP/2 over TCP. ADDR CERT KEY: HTTP/2 over TLS.
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createSecureServer, createServer as createH2cServer } from 'node:http2';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const files = process.env.FILES;
 const [host, port] = process.argv[2].split(':');
+const [cert, key] = process.argv.slice(3);
 let posts = 0;
 
 function text(response, status, body) {
@@ -17,8 +20,8 @@ function text(response, status, body) {
 
 function file(request, response, path) {
   if (!existsSync(path)) return text(response, 404, 'no such file\n');
-  // No length is given, so Node sends it chunked, and with a trailer, where the request allows for that.
-  const chunked = request.method === 'GET' && request.httpVersion === '1.1';
+  // No length is given; there is a trailer where the request allows for that.
+  const chunked = request.method === 'GET' && request.httpVersion !== '1.0';
   response.writeHead(200, chunked ? { trailer: 'x-end' } : {});
   if (request.method === 'HEAD') return response.end();
   const source = createReadStream(path);
@@ -43,7 +46,7 @@ async function drip(response) {
   response.end();
 }
 
-const server = createServer((request, response) => {
+function answer(request, response) {
   const { method, url } = request;
   if (url.startsWith('/files/') && (method === 'GET' || method === 'HEAD')) {
     file(request, response, join(files, url.slice('/files/'.length)));
@@ -55,13 +58,21 @@ const server = createServer((request, response) => {
   } else if (url === '/drip') {
     drip(response);
   } else if (url === '/hints') {
-    response.writeEarlyHints({ link: '</style.css>; rel=preload; as=style' }, () => text(response, 200, 'hinted\n'));
+    response.writeEarlyHints({ link: '</style.css>; rel=preload; as=style' });
+    text(response, 200, 'hinted\n');
   } else if (url === '/posts') {
     text(response, 200, String(posts));
   } else {
     text(response, 404, 'no such thing\n');
   }
-});
+}
 
-server.keepAliveTimeout = 1000;
-server.listen(Number(port), host);
+function serve() {
+  if (cert === 'h2c') return createH2cServer(answer);
+  if (key) return createSecureServer({ cert: readFileSync(cert), key: readFileSync(key) }, answer);
+  const server = createServer(answer);
+  server.keepAliveTimeout = 1000;
+  return server;
+}
+
+serve().listen(Number(port), host);

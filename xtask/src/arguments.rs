@@ -25,7 +25,8 @@ Usage: cargo xtask CHORE [OPTIONS]
   fuzz [TARGET]...      feed the parsers mutated input, guided by coverage (all targets when none is named)
       --seconds N       time for each target (default 60)
       --replay FILE     run one input once, with the one target that is named
-  interop [SET-UP]...   real clients and origins around the release binary: nginx, http.server, uvicorn, node, haproxy
+  interop [SET-UP]...   real clients, origins and other proxies around the release binary (all when none is named; a
+                        name that there is not lists them): HTTP/1 and HTTP/2, TLS, gRPC, WebSocket, the PROXY protocol
       --direct          without the proxy: tells a peer's fault from ours
       --binary FILE     a proxy that is built already
   bench [SCENARIO]...   what a request or a connection costs sheave, nginx, HAProxy and others (default get-1k; or `all`)

@@ -41,18 +41,35 @@ pub(crate) fn http_server(addr: SocketAddr, root: &Path, folder: &Path) -> Resul
 /// uvicorn with the ASGI origin, closing idle connections after a second without having told so.
 pub(crate) fn uvicorn(addr: SocketAddr, files: &Path, folder: &Path) -> Result<Running> {
     write(folder, "asgi_origin.py", include_str!("../peers/asgi_origin.py"))?;
-    let mut command = Command::new(python_with_uvicorn()?);
+    let mut command = Command::new(python()?);
     command.args(["-m", "uvicorn", "asgi_origin:app", "--log-level", "warning", "--timeout-keep-alive", "1"]);
     command.args(["--host", &addr.ip().to_string(), "--port", &addr.port().to_string(), "--app-dir"]).arg(folder);
     command.env("FILES", files);
     Running::start("uvicorn", &command, folder)
 }
 
-/// Node's own HTTP server.
-pub(crate) fn node(addr: SocketAddr, files: &Path, folder: &Path) -> Result<Running> {
+/// Hypercorn with the same origin: HTTP/1.1 and HTTP/2, over TLS where it has a certificate and a key.
+pub(crate) fn hypercorn(
+    addr: SocketAddr,
+    files: &Path,
+    identity: Option<&(PathBuf, PathBuf)>,
+    folder: &Path,
+) -> Result<Running> {
+    write(folder, "asgi_origin.py", include_str!("../peers/asgi_origin.py"))?;
+    let mut command = Command::new(python()?);
+    command.args(["-m", "hypercorn", "asgi_origin:app", "--log-level", "warning", "--bind", &addr.to_string()]);
+    if let Some((certificate, key)) = identity {
+        command.arg("--certfile").arg(certificate).arg("--keyfile").arg(key);
+    }
+    command.current_dir(folder).env("FILES", files);
+    Running::start("hypercorn", &command, folder)
+}
+
+/// Node's own HTTP servers; `how` is what the script says.
+pub(crate) fn node(addr: SocketAddr, files: &Path, how: &[&Path], folder: &Path) -> Result<Running> {
     let script = write(folder, "node-origin.mjs", include_str!("../peers/node-origin.mjs"))?;
     let mut command = Command::new(tools::NODE.path()?);
-    command.arg(script).arg(addr.to_string()).env("FILES", files);
+    command.arg(script).arg(addr.to_string()).args(how).env("FILES", files);
     Running::start("node", &command, folder)
 }
 
@@ -63,21 +80,21 @@ pub(crate) fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The release that the interop run was written with.
-const UVICORN: &str = "uvicorn==0.54.0";
+/// The releases that the interop run was written with.
+const PACKAGES: [&str; 4] = ["uvicorn==0.54.0", "hypercorn==0.18.0", "grpcio==1.85.1", "websockets==17.4"];
 
-/// A Python of the project's own below the target folder, with uvicorn in it.
-pub(crate) fn python_with_uvicorn() -> Result<PathBuf> {
+/// A Python of the project's own below the target folder, with the packages in it.
+pub(crate) fn python() -> Result<PathBuf> {
     let home = workspace::target_dir().join("tools").join("python");
     let python = home.join("bin").join("python");
     let has_it = |python: &Path| {
-        let asked = command::capture(Command::new(python).args(["-c", "import uvicorn"]));
+        let asked = command::capture(Command::new(python).args(["-c", "import uvicorn, hypercorn, grpc, websockets"]));
         asked.is_ok_and(|output| output.status.success())
     };
     if has_it(&python) {
         return Ok(python);
     }
-    println!("uvicorn is not here yet; installing it below {}", home.display());
+    println!("Python's packages are not here yet; installing them below {}", home.display());
     let system = tools::PYTHON.path()?;
     let make = || command::capture(Command::new(&system).args(["-m", "venv", "--clear"]).arg(&home));
     if !make()?.status.success() {
@@ -86,9 +103,27 @@ pub(crate) fn python_with_uvicorn() -> Result<PathBuf> {
         let again = make()?;
         ensure!(again.status.success(), "python3 -m venv failed:\n{}", command::both(&again).trim_end());
     }
-    command::output(Command::new(&python).args(["-m", "pip", "install", "--quiet", UVICORN]))?;
-    ensure!(has_it(&python), "pip installed {UVICORN}, but {} cannot import it", python.display());
+    command::output(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    ensure!(has_it(&python), "pip installed {}, but {} cannot import them", PACKAGES.join(", "), python.display());
     Ok(python)
+}
+
+/// The release that the interop run was written with.
+const WS: &str = "ws@8.23.0";
+
+/// A folder below the target folder with the packages that Node's scripts need.
+pub(crate) fn node_modules() -> Result<PathBuf> {
+    let home = workspace::target_dir().join("tools").join("node");
+    let package = home.join("node_modules").join("ws").join("package.json");
+    if package.is_file() {
+        return Ok(home);
+    }
+    println!("Node's packages are not here yet; installing them below {}", home.display());
+    fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
+    let mut npm = Command::new(tools::NPM.path()?);
+    command::output(npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&home).arg(WS))?;
+    ensure!(package.is_file(), "npm installed {WS}, but {} is not there", package.display());
+    Ok(home)
 }
 
 /// The first line that mentions a version when `program` is asked for it, for reports.

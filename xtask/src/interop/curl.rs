@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io::Read as _;
-use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::base::Base;
+use super::certificates;
 use crate::command;
 
 /// One curl, one or more URLs.
@@ -19,6 +20,10 @@ pub(super) struct Curl {
 pub(super) struct Answer {
     /// The final status; 0 when there was none.
     pub(super) status: u64,
+    /// The version that was spoken, as curl says it: `1.1`, `2`.
+    pub(super) version: String,
+    /// Our end of the connection.
+    pub(super) local: String,
     /// Bytes of body that curl took.
     pub(super) body_len: u64,
     /// New connections that this URL needed: 0 when an earlier one was reused.
@@ -65,8 +70,14 @@ impl Curl {
         self.arg("--header").arg(line)
     }
 
-    pub(super) fn url(self, base: SocketAddr, path: &str) -> Self {
-        self.arg(format!("http://{base}{path}"))
+    /// One more URL. All of a call are spoken to in the same way: the last one's.
+    pub(super) fn url(mut self, base: impl Into<Base>, path: &str) -> Self {
+        let base = base.into();
+        self.command.args(base.speaks.curl_arguments());
+        if base.speaks.is_secured() {
+            self.command.arg("--cacert").arg(certificates::authority());
+        }
+        self.arg(format!("{base}{path}"))
     }
 
     /// Runs it and keeps the body as text.
@@ -129,9 +140,12 @@ impl Curl {
 fn answer(json: &str) -> Result<Answer> {
     let value: Value = serde_json::from_str(json).context("curl's own report is not JSON")?;
     let whole = |name: &str| value[name].as_u64().with_context(|| format!("curl's report has no {name}"));
+    let text = |name: &str| value[name].as_str().with_context(|| format!("curl's report has no {name}"));
     let secs = |name: &str| value[name].as_f64().with_context(|| format!("curl's report has no {name}"));
     Ok(Answer {
         status: whole("http_code")?,
+        version: text("http_version")?.to_owned(),
+        local: format!("{} {}", text("local_ip")?, whole("local_port")?),
         body_len: whole("size_download")?,
         connects: whole("num_connects")?,
         first_byte_secs: secs("time_starttransfer")?,

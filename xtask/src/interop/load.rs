@@ -1,28 +1,31 @@
 //! wrk and h2load for a few seconds, and the errors that they counted.
 
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::base::Base;
 use crate::{command, tools, wrk};
 
 /// Longer than any run of ours: a load that hangs is a finding.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// wrk with `connections` kept alive. Every response must be 2xx or 3xx, and no socket may fail.
-pub(super) fn wrk(base: SocketAddr, path: &str, connections: u32) -> Result<String> {
+pub(super) fn wrk(base: Base, path: &str, connections: u32) -> Result<String> {
     let mut load = command::bounded(tools::WRK.path()?, PATIENCE);
-    let report = wrk::run(&mut load, connections, Duration::from_secs(2), &format!("http://{base}{path}"))?;
+    let report = wrk::run(&mut load, connections, Duration::from_secs(2), &format!("{base}{path}"))?;
     Ok(format!("{} requests", report.requests))
 }
 
-/// h2load speaking HTTP/1.1: a second client of another make, with pipelining off.
-pub(super) fn h2load(base: SocketAddr, path: &str, connections: u32, requests: u32) -> Result<String> {
+/// h2load: a second client of another make. Of HTTP/1.1 it pipelines nothing; of HTTP/2 it has eight streams on each of an
+/// eighth of the connections, so that as much is under way.
+pub(super) fn h2load(base: Base, path: &str, connections: u32, requests: u32) -> Result<String> {
     let mut h2load: Command = command::bounded(tools::H2LOAD.path()?, PATIENCE);
-    h2load.args(["--h1", "--threads", "1", "--clients", &connections.to_string()]);
-    h2load.args(["--requests", &requests.to_string(), &format!("http://{base}{path}")]);
+    let clients = if base.speaks.is_h2() { connections.div_ceil(8) } else { connections };
+    h2load.args(if base.speaks.is_h2() { &["--max-concurrent-streams", "8"][..] } else { &["--h1"] });
+    h2load.args(["--threads", "1", "--clients", &clients.to_string()]);
+    h2load.args(["--requests", &requests.to_string(), &format!("{base}{path}")]);
     judge_h2load(&command::output(&mut h2load)?, requests)
 }
 
