@@ -14,4 +14,4 @@ pub mod proxy;
 mod pump;
 mod replay;
 mod tunnel;
-mod upgrade;
+pub mod upgrade;

@@ -10,7 +10,8 @@ use sheave_proto::known::Known;
 const NEVER: [&str; 3] = ["h2c", "h2", "http"];
 
 /// Whether it may be configured: `name` or `name/version`, each a token, and not HTTP. RFC 9110 §7.8
-pub(crate) fn is_protocol(text: &str) -> bool {
+#[must_use]
+pub fn is_protocol(text: &str) -> bool {
     let is_token = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
     };

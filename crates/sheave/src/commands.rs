@@ -19,6 +19,7 @@ use crate::say;
 use crate::service::{DESCRIPTORS_OF_AN_EXCHANGE, Process, Setup};
 use crate::sockets;
 use crate::tls;
+use crate::tunnels;
 
 /// Where the admin pages are when the demo origin runs behind the proxy.
 const DEMO_ADMIN_PORT: u16 = 9901;
@@ -50,7 +51,10 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     let process = Process::prepare(Setup {
         listening: &arguments.listening,
         default_admin: is_demo.then(|| ListenAddress::loopback(DEMO_ADMIN_PORT)),
-        server: config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+        server: tunnels::server(
+            &arguments.tunnels,
+            config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+        ),
         listen: sockets::listen(&arguments.client_sockets, arguments.client_timeouts.write_timeout)?,
         client_tls: &arguments.client_tls,
         max_connections: arguments.client_limits.max_connections,
@@ -89,19 +93,21 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     let mut in_force = config::say_clients(&arguments.client_timeouts, &arguments.client_limits);
     in_force.extend(config::say_origins(&arguments.origin_timeouts, &arguments.origin_limits, &arguments.retries));
     in_force.extend(config::say_proxy_protocol(&arguments.listening, arguments.origins.to_proxy_protocol));
+    in_force.push(tunnels::say(&arguments.tunnels));
     in_force.push(config::say_drain(&arguments.drain));
+    let client = config::client(
+        &arguments.client_timeouts,
+        &arguments.origin_timeouts,
+        &arguments.client_limits,
+        &arguments.origin_limits,
+        &arguments.retries,
+        process.workers() as u64,
+    );
     let mut role = PassOn {
         origins,
         tcp,
-        proxy: config::proxy(&arguments.origins, &arguments.retries),
-        client: config::client(
-            &arguments.client_timeouts,
-            &arguments.origin_timeouts,
-            &arguments.client_limits,
-            &arguments.origin_limits,
-            &arguments.retries,
-            process.workers() as u64,
-        ),
+        proxy: tunnels::proxy(&arguments.tunnels, config::proxy(&arguments.origins, &arguments.retries)),
+        client: tunnels::client(&arguments.tunnels, client),
         pools: Pools::default(),
     };
     role.client.total = Total::at_most(process.upstream_room(arguments.origin_limits.max_upstream_total));

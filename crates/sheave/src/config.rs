@@ -173,6 +173,7 @@ pub(crate) fn proxy(origins: &Origins, retries: &Retries) -> ProxyConfig {
             ..RetryPolicy::default()
         },
         trust_idempotency_key: retries.retry_idempotency_key,
+        keeps_underscores: origins.keep_underscores,
         max_replay_bytes: to_len(retries.retry_body),
         balance: match origins.balance {
             Balance::RoundRobin => proxy::Balance::RoundRobin,
@@ -332,7 +333,7 @@ mod tests {
         assert_eq!(ours.retry, defaults.retry);
         assert_eq!((ours.host, ours.balance), (defaults.host, defaults.balance));
         assert_eq!(ours.max_replay_bytes, defaults.max_replay_bytes);
-        assert!(ours.trust.is_none() && !ours.trust_idempotency_key);
+        assert!(ours.trust.is_none() && !ours.trust_idempotency_key && !ours.keeps_underscores);
         assert!(manner(&said.origins, None).is_plain());
         assert_eq!(say_proxy_protocol(&said.listening, None), None);
     }
@@ -382,6 +383,7 @@ mod tests {
             "--retry-idempotency-key",
             "--balance=least-outstanding",
             "--host-header=origin",
+            "--keep-underscores",
             "--trust-forwarded=10.0.0.0/8",
             "--to-proxy-protocol=v1",
         ]);
@@ -426,6 +428,7 @@ mod tests {
         assert_eq!((proxy.retry.max_attempts, proxy.max_replay_bytes), (4, 23));
         assert!((proxy.retry.budget_share - 0.5).abs() < 1e-9 && proxy.trust_idempotency_key);
         assert_eq!(proxy.retry.budget_per_second, 24);
+        assert!(proxy.keeps_underscores);
         assert_eq!((proxy.host, proxy.balance), (HostPolicy::Origin, proxy::Balance::LeastOutstanding));
         assert_eq!(manner(&said.origins, None).announces, Some(ProxyHeader::V1));
         let trust = proxy.trust.expect("is set");

@@ -36,6 +36,7 @@ mod sink;
 mod size;
 mod sockets;
 mod tls;
+mod tunnels;
 
 use std::process::ExitCode;
 

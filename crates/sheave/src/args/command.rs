@@ -13,6 +13,7 @@ use super::retries::Retries;
 use super::sockets::{ClientSockets, OriginSockets};
 use super::timeouts::{ClientTimeouts, OriginTimeouts};
 use super::tls::{ClientTlsArguments, OriginTlsArguments};
+use super::tunnels::TunnelArguments;
 
 /// What a command's help ends with.
 const EXIT_CODES: &str = "\
@@ -88,6 +89,8 @@ pub(crate) struct ProxyArguments {
     pub(crate) origin_limits: OriginLimits,
     #[command(flatten)]
     pub(crate) retries: Retries,
+    #[command(flatten)]
+    pub(crate) tunnels: TunnelArguments,
     #[command(flatten)]
     pub(crate) client_sockets: ClientSockets,
     #[command(flatten)]

@@ -12,6 +12,7 @@ mod retries;
 mod sockets;
 mod timeouts;
 mod tls;
+mod tunnels;
 
 pub(crate) use command::{Arguments, Command, OriginArguments, ProxyArguments};
 pub(crate) use drain::DrainArguments;
@@ -24,3 +25,4 @@ pub(crate) use retries::{CarefulReuse, Retries};
 pub(crate) use sockets::{ClientSockets, OriginSockets, Switch};
 pub(crate) use timeouts::{ClientTimeouts, OriginTimeouts};
 pub(crate) use tls::{ClientTlsArguments, OriginTlsArguments};
+pub(crate) use tunnels::{OFF, TunnelArguments};

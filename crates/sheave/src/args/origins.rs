@@ -36,6 +36,12 @@ pub(crate) struct Origins {
     /// Whose X-Forwarded-* and Forwarded are believed and passed on; may be given more than once [default: nobody's].
     #[arg(long, value_name = "CIDR", value_parser = network::parse)]
     pub(crate) trust_forwarded: Vec<IpNet>,
+
+    /// Pass on fields whose names hold `_`, also for clients that are not trusted.
+    ///
+    /// They are dropped by default: origins that turn fields into environment variables take them for those with `-`.
+    #[arg(long)]
+    pub(crate) keep_underscores: bool,
 }
 
 /// How a request's origin is chosen.
