@@ -65,7 +65,7 @@ const ROOMS: &[Room] = &[
         crate_name: "sheave-client",
         floor: 3,
         ours: &["sheave-lifecycle", "sheave-proto", "sheave-net"],
-        others: Others::Only(&["h2", "tokio", "http", "bytes", "fastrand"]),
+        others: Others::Only(&["h2", "tokio", "http", "bytes", "fastrand", "smallvec"]),
         must_never: "server, metrics, proxy",
     },
     Room {

@@ -1,111 +1,127 @@
-//! One exchange with an origin on a connection of its own for as long as it lasts.
+//! One exchange with an origin, over whichever version of HTTP its connection speaks.
 
 use std::net::SocketAddr;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::Deadline;
-use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::errno::IoFault;
-use sheave_lifecycle::keep_alive::requests_left;
-use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::ConnectionId;
 use sheave_lifecycle::retry::Progress;
 use sheave_lifecycle::time::Time;
-use sheave_net::leg::Received;
-use sheave_net::socket::{Liveness, Socket};
+use sheave_net::secured::Secured;
+use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
-use sheave_proto::error::ProtocolError;
 use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
-use sheave_proto::keep_alive::KeepAlive;
-use sheave_proto::state::{RequestState, ResponseState};
+use sheave_proto::version::Version;
 
 use crate::error::CallError;
+use crate::http1::Http1;
+use crate::http2::Http2;
 use crate::parked::{ClientLeg, Parked};
 use crate::place::Place;
+use crate::reserved::Reserved;
 
 /// One exchange with an origin. When it ended well its connection goes back to the pool by itself; dropped before, the
-/// connection is closed, so that no byte of this exchange reaches the next.
-pub struct Call<S: Socket> {
-    leg: Option<ClientLeg<S>>,
-    place: Option<Place<S>>,
-    address: SocketAddr,
-    is_reused: bool,
-    /// What the response says of the connection's future.
-    told: KeepAlive,
-    left: Option<u64>,
-    bytes_before: (u64, u64),
-    found_closed: bool,
-    /// Why writing ended early; the response may still come.
-    write_fault: Option<IoFault>,
+/// connection is closed, or its stream is reset, so that no byte of this exchange reaches the next.
+pub struct Call<S: Socket>(Carrier<S>);
+
+/// What carries it.
+enum Carrier<S: Socket> {
+    /// A connection of its own.
+    Http1(Http1<S>),
+    /// A stream among others.
+    Http2(Box<Http2<S>>),
+}
+
+macro_rules! either {
+    ($call:expr, $carrier:ident => $what:expr) => {
+        match $call {
+            Carrier::Http1($carrier) => $what,
+            Carrier::Http2($carrier) => $what,
+        }
+    };
 }
 
 impl<S: Socket> Call<S> {
     /// An exchange on a connection that was opened for it.
     pub(crate) fn fresh(leg: ClientLeg<S>, place: Place<S>) -> Self {
-        Self::on(leg, place, None)
+        Self(Carrier::Http1(Http1::fresh(leg, place)))
     }
 
     /// An exchange on a connection that was parked.
     pub(crate) fn reused(parked: Parked<S>, place: Place<S>) -> Self {
-        Self::on(parked.leg, place, parked.left)
+        Self(Carrier::Http1(Http1::reused(parked, place)))
+    }
+
+    /// An exchange in a stream.
+    pub(crate) fn stream(reserved: Reserved<S>) -> Self {
+        Self(Carrier::Http2(Box::new(Http2::new(reserved))))
     }
 
     /// Makes it a tunnel from its first byte, without a request.
-    pub(crate) fn into_tunnel(mut self) -> Result<Self, CallError> {
-        let leg = self.leg_mut();
-        let now = leg.context().clock.now();
-        leg.machine_mut().start_tunnel(now).map_err(CallError::Misuse)?;
-        leg.tell_moved();
-        Ok(self)
-    }
-
-    fn on(leg: ClientLeg<S>, place: Place<S>, left: Option<u64>) -> Self {
-        Self {
-            address: place.endpoint.address(),
-            is_reused: leg.machine().exchanges() > 0,
-            told: KeepAlive::default(),
-            left,
-            bytes_before: (leg.bytes_in(), leg.bytes_out()),
-            found_closed: false,
-            write_fault: None,
-            leg: Some(leg),
-            place: Some(place),
+    pub(crate) fn into_tunnel(self) -> Result<Self, CallError> {
+        match self.0 {
+            Carrier::Http1(call) => Ok(Self(Carrier::Http1(call.into_tunnel()?))),
+            // Its connection belongs to others, too.
+            Carrier::Http2(_) => Err(CallError::Misuse(sheave_proto::error::Misuse::WrongState)),
         }
     }
 
-    fn leg(&self) -> &ClientLeg<S> {
-        self.leg.as_ref().expect("the connection is here until the call is dropped")
+    /// The version of HTTP that carries it.
+    pub fn version(&self) -> Version {
+        match self.0 {
+            Carrier::Http1(_) => Version::Http11,
+            Carrier::Http2(_) => Version::Http2,
+        }
     }
 
-    fn leg_mut(&mut self) -> &mut ClientLeg<S> {
-        self.leg.as_mut().expect("the connection is here until the call is dropped")
+    /// Whether the origin takes a CONNECT with `:protocol` in the stream that carries this. Never over HTTP/1, where Upgrade
+    /// asks for the same. RFC 8441 §3
+    pub fn takes_extended_connect(&self) -> bool {
+        match &self.0 {
+            Carrier::Http1(_) => false,
+            Carrier::Http2(call) => call.takes_extended_connect(),
+        }
+    }
+
+    /// Whether the origin can say that it did not act on the request, so that one whose method promises nothing can be sent
+    /// again, and its body is worth keeping. RFC 9113 §8.7
+    pub fn can_be_refused(&self) -> bool {
+        matches!(self.0, Carrier::Http2(_))
     }
 
     /// The origin's address.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        either!(&self.0, call => call.address())
     }
 
     /// The connection's number.
     pub fn connection_id(&self) -> ConnectionId {
-        self.leg().id()
+        either!(&self.0, call => call.connection_id())
+    }
+
+    /// What TLS has agreed on; `None` without TLS.
+    pub fn secured(&self) -> Option<&Secured> {
+        either!(&self.0, call => call.secured())
     }
 
     /// Whether the connection had carried an exchange before.
     pub fn is_reused(&self) -> bool {
-        self.is_reused
+        either!(&self.0, call => call.is_reused())
     }
 
-    /// Writes the request's head; it leaves with the first bytes of the body, or with a flush.
+    /// Writes the request's head; it leaves with the first bytes of the body, or with a flush. Over HTTP/2 a stream is opened
+    /// for it.
     ///
     /// An `Upgrade` field in it offers to switch protocols, as CONNECT does: whoever leaves one in is ready for a response
     /// after which the call [is a tunnel](Self::is_tunnel).
     ///
     /// # Errors
-    /// [`CallError::Misuse`] when the head cannot be sent.
+    /// [`CallError::Misuse`] when the head cannot be sent; [`CallError::Ended`] and the like when no stream can be opened any
+    /// more, so that nothing was sent.
     pub fn send_head(
         &mut self,
         head: &RequestHead,
@@ -113,11 +129,7 @@ impl<S: Socket> Call<S> {
         body: BodyLength,
         now: Time,
     ) -> Result<(), CallError> {
-        let leg = self.leg_mut();
-        let (machine, out) = leg.machine_and_outbox();
-        machine.send_head(head, target, body, out, now).map_err(CallError::Misuse)?;
-        leg.tell_moved();
-        Ok(())
+        either!(&mut self.0, call => call.send_head(head, target, body, now))
     }
 
     /// Writes body: what is owed, then `data`, then the end if `is_end`. What the origin does not take at once is kept;
@@ -136,73 +148,53 @@ impl<S: Socket> Call<S> {
         is_end: bool,
         trailers: Option<&Fields>,
     ) -> Result<(), CallError> {
-        let len = data.iter().map(|piece| piece.len()).sum();
-        let leg = self.leg_mut();
-        let wrapping = leg.machine_mut().wrap(len, is_end, trailers, now).map_err(CallError::Misuse)?;
-        let written = leg.write(cx, now, &wrapping.around(data));
-        self.note_write(written);
-        Ok(())
+        either!(&mut self.0, call => call.send_body(cx, now, data, is_end, trailers))
     }
 
     /// Ready when nothing is owed to the origin any more, or nothing more can be written. After the end of our direction of a
     /// tunnel a FIN is owed, too.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
-        let mut flushed = ready!(self.leg_mut().poll_flush(cx, now));
-        if flushed.is_ok() && self.leg().machine().owes_fin() {
-            self.leg_mut().machine_mut().note_shut();
-            flushed = self.leg_mut().shut_writing(now);
-        }
-        self.note_write(flushed);
-        Poll::Ready(())
-    }
-
-    fn note_write(&mut self, written: Result<(), IoFault>) {
-        if let Err(fault) = written {
-            // What the kernel holds says whether the origin had ended the connection before our first byte.
-            self.found_closed = self.leg().bytes_out() == self.bytes_before.1
-                && matches!(self.leg_mut().socket_mut().probe(), Liveness::Closed | Liveness::Failed(_));
-            self.write_fault = Some(fault);
-        }
+        either!(&mut self.0, call => call.poll_flush(cx, now))
     }
 
     /// Whether more of the request's body is to be sent; in a tunnel, whether our direction is open.
     pub fn is_sending(&self) -> bool {
-        let request = self.leg().machine().state().request;
-        self.write_fault.is_none() && matches!(request, RequestState::Body | RequestState::Tunnel)
+        either!(&self.0, call => call.is_sending())
     }
 
     /// Whether it has become a tunnel; also when that has ended. From then on the response's data is what the origin sends
     /// through it, up to its FIN, and the request's body is what is sent to it, up to ours.
     pub fn is_tunnel(&self) -> bool {
-        self.leg().machine().is_tunnel()
+        either!(&self.0, call => call.is_tunnel())
     }
 
     /// Why writing failed, if it did: nothing more can be sent, whatever still comes.
     pub fn write_fault(&self) -> Option<IoFault> {
-        self.write_fault
+        either!(&self.0, call => call.write_fault())
     }
 
     /// Why writing failed, where that is this machine's fault: there is no response to wait for.
     pub fn local_fault(&self) -> Option<IoFault> {
-        self.write_fault.filter(|fault| matches!(CloseReason::from_fault(*fault), CloseReason::Local(_)))
+        either!(&self.0, call => call.local_fault())
     }
 
-    /// Whether a byte of the request was given to the kernel.
+    /// Whether a byte of the request was given to the kernel; over HTTP/2, whether a stream was opened for it.
     pub fn has_sent_head(&self) -> bool {
-        self.leg().bytes_out() > self.bytes_before.1
+        either!(&self.0, call => call.has_sent_head())
     }
 
     /// Whether writing failed before the kernel took a byte.
     pub fn has_written_nothing(&self) -> bool {
-        self.write_fault.is_some() && !self.has_sent_head()
+        either!(&self.0, call => call.has_written_nothing())
     }
 
     /// Whether bytes are owed to the origin.
     pub fn has_unsent(&self) -> bool {
-        self.leg().has_unsent()
+        either!(&self.0, call => call.has_unsent())
     }
 
-    /// Shows `forward` one read's worth of the response.
+    /// Shows `forward` one read's worth of the response. Over HTTP/2 the origin's window is opened for what `forward` was shown
+    /// as soon as it returns: ask again only when that was passed on.
     ///
     /// # Errors
     /// The origin failed, left or broke a rule. Parts that came before it have been shown.
@@ -212,138 +204,48 @@ impl<S: Socket> Call<S> {
         now: Time,
         forward: impl FnOnce(Batch<'_, ResponseHead>) -> T,
     ) -> Poll<Result<T, CallError>> {
-        let was_tunnel = self.is_tunnel();
-        let mut error = None;
-        let mut told = None;
-        let mut forward = Some(forward);
-        let received = ready!(self.leg_mut().poll_receive(cx, now, |machine, input| {
-            let batch = machine.receive_batch(input, now);
-            error = batch.error;
-            // Before whoever takes the head strips what is meant for this hop alone.
-            told = batch.head.as_ref().map(|head| KeepAlive::of(head.fields()));
-            forward.take().map(|forward| forward(batch))
-        }));
-        self.told = told.unwrap_or(self.told);
-        if self.is_tunnel() && !was_tunnel {
-            self.leg().tell_moved();
-        }
-        Poll::Ready(match received {
-            _ if error.is_some() => Err(CallError::Protocol(error.unwrap_or(ProtocolError::UnaskedBytes))),
-            Ok(Received::Bytes(Some(value))) => Ok(value),
-            Ok(Received::Bytes(None)) => Err(CallError::Closed),
-            // RFC 8446 §6.1: anybody on the way may have ended it, and its end is all that says where this one ends.
-            Ok(Received::End) if self.is_ended_by_anybody() => {
-                self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::Truncated));
-                Err(CallError::Protocol(ProtocolError::TruncatedBody))
-            }
-            // The kernel told it at the write, and tells the rest of it here.
-            Ok(Received::End) if let Some(fault) = self.unanswered_fault() => {
-                self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
-                Err(CallError::Io(fault))
-            }
-            Ok(Received::End) => {
-                let machine = self.leg_mut().machine_mut();
-                let batch = machine.receive_end_batch(now);
-                match (batch.error, forward) {
-                    (None, Some(forward)) => Ok(forward(batch)),
-                    (Some(_), _) if !machine.has_answered() => Err(CallError::Closed),
-                    (Some(error), _) => Err(CallError::Protocol(error)),
-                    (None, None) => Err(CallError::Closed),
-                }
-            }
-            Err(fault) => {
-                self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
-                Err(CallError::Io(fault))
-            }
-        })
-    }
-
-    /// Whether what ends with the connection has ended without the word that TLS has for it.
-    fn is_ended_by_anybody(&self) -> bool {
-        (self.is_tunnel() || self.leg().machine().ends_by_close()) && self.leg().socket().is_cut_off()
-    }
-
-    /// Why writing failed, where no byte of a response came either.
-    fn unanswered_fault(&self) -> Option<IoFault> {
-        self.write_fault.filter(|_| !self.leg().machine().has_answered())
+        either!(&mut self.0, call => call.poll_response_with(cx, now, forward))
     }
 
     /// Says that the origin is not read from for now, because nothing more can be passed on. Its time stands still.
     pub fn rest(&mut self) {
-        self.leg_mut().rest();
+        either!(&mut self.0, call => call.rest());
     }
 
     /// Whether the response is whole; in a tunnel, whether the origin has ended its direction.
     pub fn has_whole_response(&self) -> bool {
-        !matches!(
-            self.leg().machine().state().response,
-            ResponseState::Owed | ResponseState::Body | ResponseState::Tunnel
-        )
+        either!(&self.0, call => call.has_whole_response())
     }
 
     /// Whether the response ends only with the connection.
     pub fn ends_by_close(&self) -> bool {
-        self.leg().machine().ends_by_close()
+        either!(&self.0, call => call.ends_by_close())
     }
 
     /// The origin's next deadline.
     pub fn deadline(&self) -> Option<Deadline> {
-        self.leg().deadline()
+        either!(&self.0, call => call.deadline())
     }
 
     /// The origin's deadline has passed.
     pub fn expire(&mut self) -> CallError {
-        let timer = self.deadline().map_or(Timer::Response, |due| due.timer);
-        self.leg_mut().machine_mut().expired(timer);
-        CallError::TimedOut(timer)
+        either!(&mut self.0, call => call.expire())
     }
 
     /// How far the exchange has come: what a retry is judged by.
     pub fn progress(&self) -> Progress {
-        let leg = self.leg();
-        if leg.machine().has_answered() || leg.bytes_in() > self.bytes_before.0 {
-            Progress::Answered
-        } else if leg.bytes_out() > self.bytes_before.1 {
-            Progress::Written
-        } else if self.found_closed {
-            Progress::FoundClosed
-        } else {
-            Progress::Connected
-        }
+        either!(&self.0, call => call.progress())
     }
 
-    /// The response is whole. Where the request is not, because the origin answered early, the connection is closed.
-    pub fn finish(mut self) {
-        let leg = self.leg_mut();
-        let request = leg.machine().state().request;
-        if matches!(request, RequestState::Body | RequestState::Tunnel) || leg.has_unsent() {
-            leg.machine_mut().end(Intent::Abort(CloseReason::EarlyResponse));
-        }
+    /// The response is whole. Where the request is not, because the origin answered early, the connection is closed, or the
+    /// stream is reset.
+    pub fn finish(self) {
+        either!(self.0, call => call.finish());
     }
 
-    /// Gives the exchange up: the connection is closed for `reason`, unless it has ended already.
-    pub fn abandon(mut self, reason: CloseReason) {
-        self.leg_mut().machine_mut().end(Intent::Abort(reason));
-    }
-}
-
-impl<S: Socket> Drop for Call<S> {
-    fn drop(&mut self) {
-        let (Some(mut leg), Some(place)) = (self.leg.take(), self.place.take()) else { return };
-        // Parked only with both halves done, everything written, nothing unread, and keep-alive agreed. RFC 9112 §9.3
-        if leg.machine().is_idle() && !leg.has_unsent() && self.write_fault.is_none() {
-            if leg.has_unread() {
-                leg.machine_mut().end(Intent::Abort(CloseReason::UnaskedBytes));
-            } else {
-                let now = leg.context().clock.now();
-                return place.park(leg, self.told, requests_left(self.left, self.told.max), now);
-            }
-        }
-        if let Some(fault) = self.write_fault {
-            leg.machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
-        }
-        leg.machine_mut().end(Intent::Abort(CloseReason::Cancelled));
-        // The connection first, and then its place, so that there is never one more than may be.
-        leg.close_now();
+    /// Gives the exchange up: the connection is closed for `reason`, unless it has ended already, or the stream is reset, which
+    /// frees the origin and leaves its neighbours alone.
+    pub fn abandon(self, reason: CloseReason) {
+        either!(self.0, call => call.abandon(reason));
     }
 }

@@ -6,6 +6,7 @@ use sheave_lifecycle::keep_alive::KeepAlivePolicy;
 use sheave_net::dial::DialPlan;
 use sheave_net::leg::LingerPlan;
 use sheave_proto::config::{ConnectionConfig, Timeouts};
+use sheave_proto::h2_config::Http2Config;
 
 use crate::total::Total;
 
@@ -17,6 +18,8 @@ pub struct ClientConfig {
     /// `timeouts.idle` is how long a connection is parked at most; default here: 30 s.
     /// `timeouts.body` is the longest silence amid a response's body; default here: 60 s.
     /// `max_age` is how old a connection may become before it is parked no more, and closed while it is.
+    /// `http2.max_concurrent_streams` is how many requests share a connection of HTTP/2 at most, where its origin does not
+    /// allow fewer; default: 100. A further connection is opened before requests wait.
     pub connection: ConnectionConfig,
     /// How long an origin that is sent bytes may take none. Default: 30 s.
     pub write_timeout: Duration,
@@ -50,7 +53,11 @@ impl Default for ClientConfig {
     fn default() -> Self {
         let timeouts = Timeouts { idle: Duration::from_secs(30), body: Duration::from_secs(60), ..Timeouts::default() };
         Self {
-            connection: ConnectionConfig { timeouts, ..ConnectionConfig::default() },
+            connection: ConnectionConfig {
+                timeouts,
+                http2: Http2Config::towards_origins(),
+                ..ConnectionConfig::default()
+            },
             write_timeout: Duration::from_secs(30),
             dial: DialPlan::default(),
             handshake_timeout: Duration::from_secs(10),

@@ -12,6 +12,7 @@ use sheave_lifecycle::retry::{Attempt, Evidence, Progress, RetryPolicy, Sent, Ve
 use sheave_net::dial_error::DialError;
 use sheave_net::handshake::HandshakeError;
 use sheave_proto::error::{Misuse, ProtocolError};
+use sheave_proto::h2_code::ErrorCode;
 
 /// Why there is no connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,6 +76,12 @@ pub enum CallError {
     TimedOut(Timer),
     /// The request contradicts itself.
     Misuse(Misuse),
+    /// The origin reset the stream that carried it.
+    Reset(ErrorCode),
+    /// The origin announced the end of its connection, and did not act on the stream that carried it.
+    GoAway(ErrorCode),
+    /// The connection that carried it among others ended for this reason.
+    Ended(CloseReason),
 }
 
 /// Why an exchange with an origin failed, and how far it had come: all that can be known about whether to try again.
@@ -183,9 +190,10 @@ impl CallError {
             Self::Protocol(ProtocolError::TruncatedHead | ProtocolError::TruncatedBody) => CloseReason::Truncated,
             Self::Protocol(ProtocolError::UnaskedBytes) => CloseReason::UnaskedBytes,
             Self::Protocol(error) => CloseReason::Protocol(error.label()),
-            Self::Closed => CloseReason::PeerClosed,
+            Self::Closed | Self::Reset(_) | Self::GoAway(_) => CloseReason::PeerClosed,
             Self::TimedOut(timer) => CloseReason::TimedOut(timer),
             Self::Misuse(_) => CloseReason::Cancelled,
+            Self::Ended(reason) => reason,
         }
     }
 
@@ -204,6 +212,14 @@ impl CallError {
             Self::TimedOut(timer @ (Timer::TunnelIdle | Timer::TunnelAge)) => CloseReason::TimedOut(timer).label(),
             Self::TimedOut(_) => "upstream-timeout",
             Self::Misuse(_) => "upstream-misuse",
+            Self::Reset(ErrorCode::RefusedStream) => "upstream-refused-stream",
+            Self::Reset(ErrorCode::Http11Required) => "upstream-http-1-1-required",
+            Self::Reset(_) => "upstream-stream-reset",
+            Self::GoAway(_) => "upstream-goaway",
+            Self::Ended(CloseReason::Protocol(_) | CloseReason::Flooded(_) | CloseReason::UnaskedBytes) => {
+                "upstream-protocol-error"
+            }
+            Self::Ended(_) => "upstream-connection-ended",
         }
     }
 }
@@ -276,6 +292,11 @@ impl fmt::Display for CallError {
             Self::Closed => f.write_str("the origin closed the connection instead of answering"),
             Self::TimedOut(timer) => write!(f, "the origin was too slow: {}", timer.label()),
             Self::Misuse(misuse) => write!(f, "the request contradicts itself: {misuse:?}"),
+            Self::Reset(code) => write!(f, "the origin reset the stream: {}", code.label()),
+            Self::GoAway(code) => {
+                write!(f, "the origin ended the connection without a look at the request: {}", code.label())
+            }
+            Self::Ended(reason) => write!(f, "the connection to the origin ended: {reason}"),
         }
     }
 }

@@ -10,23 +10,32 @@ use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::time::Time;
 use sheave_net::clock::Clock;
 use sheave_net::dial::{Connect, dial};
-use sheave_net::endpoint::{Endpoint, Site};
+use sheave_net::endpoint::{Endpoint, Protocols, Site};
+use sheave_net::handshake::HandshakeError;
 use sheave_net::leg::{Ends, Leg, LegContext};
+use sheave_net::secured::Alpn;
 use sheave_net::socket::Socket;
 use sheave_proto::config::ConnectionConfig;
 use sheave_proto::connection::Connection;
+use sheave_proto::multiplex::Multiplex;
 
 use crate::call::Call;
 use crate::config::ClientConfig;
+use crate::drive;
 use crate::error::{FailedHandshake, HandshakeEnd, PoolError};
 use crate::followed::Followed;
 use crate::origin::Origin;
 use crate::parked::{ClientLeg, Parked, end, found_dead};
 use crate::place::Place;
-use crate::queue::Waiting;
+use crate::queue::{Turn, Waiting};
+use crate::reserved::Reserved;
 use crate::seat::Seat;
 use crate::shelves::Shelves;
 use crate::stats::{AddressState, PoolStats};
+use crate::streams::Found;
+
+/// How many turns of the runtime a connection of HTTP/2 is given to read what its origin said. Its task is woken in the first.
+const SETTLING_TURNS: usize = 4;
 
 /// Connections to origins. One per worker: its lock is never contended there, and it is correct where it is.
 ///
@@ -68,7 +77,15 @@ impl<C: Connect> Pool<C> {
     /// narrows the race with an origin that closes in this instant, and cannot close it: what closes it is that a
     /// connection is not reused when its origin is about to close it, as far as that was learned, and that a request which
     /// cannot be sent again takes one much younger than that, or none ([`Reuse::Careful`]).
+    ///
+    /// Over HTTP/2 it is a place for a stream, on a connection that may carry others. One that carries none is asked for and
+    /// judged by its age in the same way.
     pub fn checkout(&self, endpoint: &Endpoint, now: Time, reuse: Reuse) -> Option<Call<C::Socket>> {
+        if endpoint.manner().protocols != Protocols::Http1
+            && let Found::Stream(reserved) = self.shelves.find_stream(endpoint, reuse, now, now)
+        {
+            return Some(Call::stream(reserved));
+        }
         let mut closes = None;
         let call = loop {
             let Some(parked) = self.shelves.take(endpoint, reuse, now) else { break None };
@@ -144,47 +161,94 @@ impl<C: Connect> Pool<C> {
     /// # Cancel safety
     /// Attempts under way are given up; a turn in the queue is passed on.
     pub async fn connect(&self, endpoints: &[Endpoint], reuse: Reuse) -> Result<Call<C::Socket>, PoolError> {
-        let now = self.shelves.context.clock.now();
-        match self.shelves.seat(endpoints, reuse, now) {
-            Seat::Places(places) => self.open(places).await.map(|(leg, place)| Call::fresh(leg, place)),
-            Seat::Queued(waiting) => self.wait(waiting).await,
-            Seat::Full => Err(PoolError::QueueFull),
-            Seat::Denied(error) => Err(error),
+        let since = self.shelves.now();
+        if let Some(call) = self.settled(endpoints, reuse, since).await {
+            return Ok(call);
+        }
+        let mut is_second = false;
+        loop {
+            let error = match self.shelves.seat(endpoints, reuse, self.shelves.now()) {
+                Seat::Places(places) => return self.open(places).await.map(Opened::into_call),
+                Seat::Stream(reserved) => return Ok(Call::stream(reserved)),
+                Seat::Full => return Err(PoolError::QueueFull),
+                Seat::Denied(error) => return Err(error),
+                Seat::Queued(waiting) => match self.wait(waiting).await? {
+                    Ok(call) => return Ok(call),
+                    Err(error) => error,
+                },
+            };
+            // The connection that it had counted on did not come to be: there may be other addresses.
+            if std::mem::replace(&mut is_second, true) || endpoints.len() == 1 {
+                return Err(error);
+            }
         }
     }
 
-    async fn wait(&self, mut waiting: Waiting<C::Socket>) -> Result<Call<C::Socket>, PoolError> {
-        let turn = tokio::time::timeout(self.shelves.config.queue_timeout, waiting.turn()).await;
-        let Ok(Some((mut place, parked))) = turn else {
-            return Err(PoolError::QueueTimedOut);
+    /// A place for a stream on a connection whose origin has just said something, once that was read.
+    async fn settled(&self, endpoints: &[Endpoint], reuse: Reuse, since: Time) -> Option<Call<C::Socket>> {
+        if reuse == Reuse::Never {
+            return None;
+        }
+        for endpoint in endpoints.iter().filter(|endpoint| endpoint.manner().protocols != Protocols::Http1) {
+            for _ in 0..SETTLING_TURNS {
+                match self.shelves.find_stream(endpoint, reuse, since, self.shelves.now()) {
+                    Found::Stream(reserved) => return Some(Call::stream(reserved)),
+                    Found::Unread => tokio::task::yield_now().await,
+                    Found::Nothing => break,
+                }
+            }
+        }
+        None
+    }
+
+    /// Waits for a turn. What is within says that no connection may be opened after all.
+    async fn wait(&self, mut waiting: Waiting<C::Socket>) -> Result<Result<Call<C::Socket>, PoolError>, PoolError> {
+        let began = self.shelves.now();
+        let turn = loop {
+            match tokio::time::timeout(self.shelves.config.queue_timeout, waiting.turn()).await {
+                Ok(Some(turn)) => break turn,
+                Ok(None) => return Err(PoolError::QueueTimedOut),
+                // Whoever counts on a connection that is being opened waits for as long as that may take.
+                Err(_) if self.shelves.is_expecting(&waiting, self.shelves.now().since(began)) => {}
+                Err(_) => return Err(PoolError::QueueTimedOut),
+            }
         };
         drop(waiting);
-        let now = self.shelves.context.clock.now();
-        if let Some(mut parked) = parked {
-            let observer = &self.shelves.context.observer;
-            match self.checked(&mut parked.leg) {
+        let now = self.shelves.now();
+        let observer = &self.shelves.context.observer;
+        let mut place = match turn {
+            Turn::Place(place) => place,
+            Turn::Stream(reserved, idle_for) => {
+                if let Some(idle_for) = idle_for.filter(|_| reserved.connection.exchanges() > 0) {
+                    observer.reused(reserved.connection.id, idle_for);
+                }
+                return Ok(Ok(Call::stream(reserved)));
+            }
+            Turn::Parked(mut place, mut parked) => match self.checked(&mut parked.leg) {
                 None => {
                     observer.reused(parked.leg.id(), now.since(parked.since));
-                    return Ok(Call::reused(parked, place));
+                    return Ok(Ok(Call::reused(parked, place)));
                 }
                 Some(reason) => {
                     observer.found_dead(parked.leg.id(), reason);
                     end(parked.leg, reason);
+                    self.shelves.note_opening(&mut place);
+                    place
                 }
-            }
+            },
+        };
+        match self.shelves.admit(&mut place, now) {
+            Ok(()) => self.open(vec![place]).await.map(|opened| Ok(opened.into_call())),
+            Err(error) => Ok(Err(error)),
         }
-        self.shelves.admit(&mut place, now)?;
-        self.open(vec![place]).await.map(|(leg, place)| Call::fresh(leg, place))
     }
 
     /// Opens a connection in one of the places.
-    pub(crate) async fn open(
-        &self,
-        places: Vec<Place<C::Socket>>,
-    ) -> Result<(ClientLeg<C::Socket>, Place<C::Socket>), PoolError> {
+    pub(crate) async fn open(&self, places: Vec<Place<C::Socket>>) -> Result<Opened<C::Socket>, PoolError> {
         let Shelves { context, config, .. } = &*self.shelves;
         let began = context.clock.now();
-        let endpoints: Vec<Endpoint> = places.iter().map(|place| place.endpoint.clone()).collect();
+        let offered = |place: &Place<C::Socket>| self.shelves.offered(&place.endpoint);
+        let endpoints: Vec<Endpoint> = places.iter().map(offered).collect();
         let dialed = match dial(&self.connector, &endpoints, &config.dial).await {
             Ok(dialed) => dialed,
             Err(error) => {
@@ -195,18 +259,32 @@ impl<C: Connect> Pool<C> {
         };
         self.shelves.note_failures(&endpoints, &dialed.failed, began, context.clock.now());
         // The other places are others' from here on.
-        let place = places.into_iter().find(|place| place.endpoint == dialed.endpoint);
-        let socket = self.shake_hands(dialed.socket, &dialed.endpoint, began).await?;
-        self.shelves.note_connected(dialed.endpoint.site());
+        let place = places.into_iter().find(|place| self.shelves.offered(&place.endpoint) == dialed.endpoint);
+        let Some(mut place) = place else { return Err(PoolError::QueueTimedOut) };
+        let socket = self.shake_hands(dialed.socket, &place.endpoint, began).await?;
+        let speaks_http2 = match dialed.endpoint.manner().protocols {
+            Protocols::Http1 => false,
+            Protocols::Http2 => true,
+            Protocols::Either => socket.secured().is_some_and(|secured| secured.alpn == Some(Alpn::Http2)),
+        };
+        self.shelves.note_connected(&mut place, !speaks_http2);
         let now = context.clock.now();
-        let machine = Connection::new(self.connection.clone(), now);
         let ends = Ends { side: Side::Upstream, peer: Some(dialed.endpoint.address()), local: socket.local() };
-        let leg = Box::new(Leg::open(machine, socket, ends, context.clone(), now));
-        match place {
-            Some(place) => Ok((leg, place)),
-            None => {
-                end(leg, CloseReason::Bug("connected-elsewhere"));
-                Err(PoolError::QueueTimedOut)
+        if !speaks_http2 {
+            let machine = Connection::new(self.connection.clone(), now);
+            let leg = Box::new(Leg::open(machine, socket, ends, context.clone(), now));
+            return Ok(Opened::Http1(leg, place));
+        }
+        let machine = Multiplex::new(self.connection.clone(), now);
+        let leg = Leg::open(machine, socket, ends, context.clone(), now);
+        let (endpoint, address) = (place.endpoint.clone(), place.endpoint.address());
+        match drive::begin(leg, place, self.connection.clone()).await {
+            Ok(connection) => {
+                Ok(Opened::Http2(Reserved::counted(connection, endpoint.site().clone(), self.shelves.clone())))
+            }
+            Err(_) => {
+                let end = HandshakeEnd::Failed(HandshakeError::Closed);
+                Err(PoolError::Handshake(FailedHandshake { address, end }))
             }
         }
     }
@@ -248,7 +326,7 @@ impl<C: Connect> Pool<C> {
 
     /// Connections to `site` that carry an exchange, or are being opened.
     pub fn busy(&self, site: &Site) -> usize {
-        self.shelves.lock().shelves.get(site).map_or(0, |shelf| shelf.live.saturating_sub(shelf.parked.len()))
+        self.shelves.lock().shelves.get(site).map_or(0, |shelf| shelf.live.saturating_sub(shelf.idle()))
     }
 
     /// The numbers of now.
@@ -256,8 +334,9 @@ impl<C: Connect> Pool<C> {
         let state = self.shelves.lock();
         state.shelves.values().fold(PoolStats { waiting: state.queued, ..PoolStats::default() }, |sum, shelf| {
             PoolStats {
-                idle: sum.idle + shelf.parked.len(),
-                busy: sum.busy + shelf.live.saturating_sub(shelf.parked.len()),
+                idle: sum.idle + shelf.idle(),
+                busy: sum.busy + shelf.live.saturating_sub(shelf.idle()),
+                streams: sum.streams + shelf.streams(),
                 ..sum
             }
         })
@@ -278,11 +357,37 @@ impl<C: Connect> Pool<C> {
         state.shelves.values().flat_map(|shelf| &shelf.parked).map(|parked| parked.leg.buffer_bytes()).sum()
     }
 
-    /// Closes all parked connections: for the end of a drain.
+    /// Closes all parked connections: for the end of a drain. Those of HTTP/2 take no further stream, and end when none is
+    /// open, as soon as their tasks have had a turn.
     pub fn clear(&self) {
+        self.shelves.retire_all(CloseReason::Drained);
         for parked in self.shelves.take_all() {
             end(parked.leg, CloseReason::Drained);
             self.shelves.total().give_back();
+        }
+    }
+}
+
+impl<C: Connect> Drop for Pool<C> {
+    fn drop(&mut self) {
+        // Their tasks hold what is theirs, and would outlive the pool.
+        self.shelves.end();
+    }
+}
+
+/// A connection that was opened.
+pub(crate) enum Opened<S: Socket> {
+    /// For one exchange at a time.
+    Http1(ClientLeg<S>, Place<S>),
+    /// The first place for a stream on it.
+    Http2(Reserved<S>),
+}
+
+impl<S: Socket> Opened<S> {
+    fn into_call(self) -> Call<S> {
+        match self {
+            Self::Http1(leg, place) => Call::fresh(leg, place),
+            Self::Http2(reserved) => Call::stream(reserved),
         }
     }
 }

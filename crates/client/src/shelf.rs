@@ -7,20 +7,31 @@ use std::time::Duration;
 use sheave_lifecycle::backoff::Backoff;
 use sheave_lifecycle::keep_alive::{Learned, Reuse};
 use sheave_lifecycle::time::Time;
-use sheave_net::endpoint::Announced;
+use sheave_net::endpoint::{Announced, Protocols, Site};
 use sheave_net::socket::Socket;
 
 use crate::config::ClientConfig;
 use crate::error::PoolError;
 use crate::parked::Parked;
+use crate::streams::Trunk;
 use crate::waiter::Waiter;
 
 /// One site.
 pub(crate) struct Shelf<S: Socket> {
     /// The youngest last: it is the one least likely to be closed by the origin, and the others may grow old and go.
     pub(crate) parked: VecDeque<Parked<S>>,
+    /// Those that speak HTTP/2.
+    pub(crate) trunks: Vec<Trunk<S>>,
     /// Parked, busy and being opened.
     pub(crate) live: usize,
+    /// Being opened.
+    pub(crate) opening: usize,
+    /// How many streams a connection carries at a time, as the last one was told.
+    pub(crate) width: Option<usize>,
+    /// HTTP/1 was the choice of the last connection that had one.
+    pub(crate) chose_http1: bool,
+    /// The origin refused a request over HTTP/2.
+    pub(crate) requires_http1: bool,
     /// Requests that wait for a connection, the first first.
     pub(crate) waiters: VecDeque<Arc<Waiter<S>>>,
     learned: Learned,
@@ -38,7 +49,12 @@ impl<S: Socket> Shelf<S> {
     pub(crate) fn new(config: &ClientConfig, now: Time) -> Self {
         let mut shelf = Self {
             parked: VecDeque::new(),
+            trunks: Vec::new(),
             live: 0,
+            opening: 0,
+            width: None,
+            chose_http1: false,
+            requires_http1: false,
             waiters: VecDeque::new(),
             learned: Learned::default(),
             usual_below: Duration::ZERO,
@@ -91,9 +107,19 @@ impl<S: Socket> Shelf<S> {
         if parked_for < self.reused_below(reuse) { self.parked.remove(place) } else { None }
     }
 
-    /// Parked connections that a usual request would be given.
+    /// Connections that a usual request would be given, or a stream of.
     pub(crate) fn usable(&self, now: Time) -> usize {
-        self.parked.iter().rev().take_while(|parked| now.since(parked.since) < self.usual_below).count()
+        let parked = self.parked.iter().rev().take_while(|parked| now.since(parked.since) < self.usual_below).count();
+        parked + self.trunks.iter().filter(|trunk| !trunk.is_going).count()
+    }
+
+    /// Whether requests can expect to share connections.
+    pub(crate) fn multiplexes(&self, site: &Site) -> bool {
+        match site.manner().protocols {
+            Protocols::Http1 => false,
+            Protocols::Http2 => true,
+            Protocols::Either => site.manner().is_secured() && !self.chose_http1 && !self.requires_http1,
+        }
     }
 
     /// Whether there is nothing but what is known of it.

@@ -1,5 +1,6 @@
 //! The shelves of all sites behind one lock: what comes back is kept, given to whoever waits, or closed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::keep_alive::{Closes, Learned, Reuse, is_worth_parking};
 use sheave_lifecycle::time::Time;
 use sheave_net::dial_error::{AttemptEnd, DialError, FailedAttempt};
-use sheave_net::endpoint::{Endpoint, Site};
+use sheave_net::endpoint::{Endpoint, Manner, Protocols, Site};
 use sheave_net::leg::LegContext;
 use sheave_net::socket::Socket;
 use sheave_proto::keep_alive::KeepAlive;
@@ -16,9 +17,11 @@ use tokio::sync::Notify;
 use crate::config::ClientConfig;
 use crate::error::PoolError;
 use crate::parked::{ClientLeg, Parked, end};
+use crate::place::Place;
 use crate::state::State;
+use crate::streams::Ask;
 use crate::total::Total;
-use crate::waiter::{Grant, Waiter};
+use crate::waiter::{Grant, Lot, Waiter};
 
 /// What calls come back to.
 pub(crate) struct Shelves<S: Socket> {
@@ -29,12 +32,21 @@ pub(crate) struct Shelves<S: Socket> {
     old_from: Duration,
     /// Told when there is something to sweep, so that the sweep sleeps while there is nothing.
     pub(crate) wake: Notify,
+    /// The pool is no more: nothing that comes back is kept.
+    is_over: AtomicBool,
 }
 
 impl<S: Socket> Shelves<S> {
     pub(crate) fn new(config: ClientConfig, context: Arc<LegContext>) -> Self {
         let old_from = config.connection.max_age.map_or(Duration::MAX, |max_age| max_age / 10 * 9);
-        Self { state: Mutex::new(State::new()), config, context, old_from, wake: Notify::new() }
+        Self {
+            state: Mutex::new(State::new()),
+            config,
+            context,
+            old_from,
+            wake: Notify::new(),
+            is_over: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<S>> {
@@ -48,9 +60,23 @@ impl<S: Socket> Shelves<S> {
 
     /// Whether a connection has lived for as long as one may.
     pub(crate) fn is_old(&self, leg: &ClientLeg<S>, now: Time) -> bool {
+        self.is_past_age(leg.opened(), now)
+    }
+
+    /// Whether a connection that came to be at `opened` has lived for as long as one may.
+    pub(crate) fn is_past_age(&self, opened: Time, now: Time) -> bool {
         // The exact moment differs from one to the next; most are far from all of them.
-        now.since(leg.opened()) >= self.old_from
-            && self.config.connection.retires_at(leg.opened()).is_some_and(|at| at <= now)
+        now.since(opened) >= self.old_from && self.config.connection.retires_at(opened).is_some_and(|at| at <= now)
+    }
+
+    /// The pool is no more: what is not under way ends, and what is, when it is over.
+    pub(crate) fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+        self.retire_all(CloseReason::Drained);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -119,17 +145,18 @@ impl<S: Socket> Shelves<S> {
         };
         drop(state);
         end(leg, reason);
-        self.release(endpoint.site(), false);
+        self.release(endpoint.site(), false, false);
     }
 
     /// A connection to `site` is no more, or never came to be: its place is the next one's.
-    pub(crate) fn release(&self, site: &Site, was_trial: bool) {
+    pub(crate) fn release(&self, site: &Site, was_trial: bool, was_opening: bool) {
         let mut state = self.lock();
         if let Some(shelf) = state.shelves.get_mut(site) {
             shelf.live = shelf.live.saturating_sub(1);
             if was_trial {
                 shelf.backoff.is_let_go();
             }
+            shelf.opening = shelf.opening.saturating_sub(usize::from(was_opening));
         }
         let is_waited_for = state.queued > 0;
         drop(state);
@@ -146,24 +173,37 @@ impl<S: Socket> Shelves<S> {
         let mut state = self.lock();
         if state.queued > 0 {
             let now = self.now();
-            while let Some(site) = state.first_in_turn(self.config.max_connections.max(1)) {
+            let mut stuck = Vec::new();
+            while let Some(site) = state.first_in_turn(&self.config, &stuck) {
                 let shelf = state.shelf(&site, &self.config, now);
                 let Some(waiter) = shelf.waiters.front().cloned() else { break };
-                let parked = shelf.take_youngest(waiter.client.as_ref(), waiter.reuse, now);
-                if parked.is_none() {
+                let ask = Ask { client: waiter.client.as_ref(), reuse: waiter.reuse, since: waiter.since };
+                let lot = if let Some((connection, idle_for)) = shelf.take_stream(&ask, now) {
+                    Lot::Stream(connection, idle_for)
+                } else if let Some(parked) = shelf.take_youngest(waiter.client.as_ref(), waiter.reuse, now) {
+                    Lot::Parked(parked)
+                } else if shelf.multiplexes(&site) && shelf.is_expecting(self.max_streams()) {
+                    stuck.push(site);
+                    continue;
+                } else {
                     let has_room = shelf.live < self.config.max_connections.max(1);
                     if has_room && self.config.total.take_waited_for() {
                         shelf.live += 1;
                     } else if let Some(oldest) = state.make_room(&site, has_room) {
                         evicted.push(oldest);
-                    } else {
+                    } else if has_room {
                         // Whoever gives a place back, in whichever pool, will see that it is waited for.
                         waiter.waits_for(&self.config.total);
                         break;
+                    } else {
+                        stuck.push(site);
+                        continue;
                     }
-                }
+                    state.shelf(&site, &self.config, now).opening += 1;
+                    Lot::Place
+                };
                 state.shelf(&site, &self.config, now).waiters.pop_front();
-                let grant = Grant { site, parked };
+                let grant = Grant { site, lot };
                 refused.extend(waiter.grant(grant).err());
             }
         }
@@ -175,15 +215,16 @@ impl<S: Socket> Shelves<S> {
 
     /// A turn that nobody uses is the next one's.
     pub(crate) fn pass_on(&self, grant: Grant<S>) {
-        match grant.parked {
-            Some(parked) => {
+        match grant.lot {
+            Lot::Parked(parked) => {
                 let mut endpoint = Endpoint::from(grant.site);
                 if let Some(client) = parked.client {
                     endpoint = endpoint.on_behalf_of(client);
                 }
                 self.park(&endpoint, parked.leg, KeepAlive::default(), parked.left, parked.since);
             }
-            None => self.release(&grant.site, false),
+            Lot::Place => self.release(&grant.site, false, true),
+            Lot::Stream(connection, _) => self.give_back(&grant.site, &connection, false),
         }
     }
 
@@ -223,11 +264,32 @@ impl<S: Socket> Shelves<S> {
         }
     }
 
-    /// An attempt brought a connection.
-    pub(crate) fn note_connected(&self, site: &Site) {
-        if let Some(shelf) = self.lock().shelves.get_mut(site) {
+    /// The connection that was being opened in a place is there. `chose_http1` says whether HTTP/2 was offered in vain.
+    pub(crate) fn note_connected(&self, place: &mut Place<S>, chose_http1: bool) {
+        if let Some(shelf) = self.lock().shelves.get_mut(place.endpoint.site()) {
+            shelf.opening = shelf.opening.saturating_sub(usize::from(std::mem::take(&mut place.is_opening)));
+            shelf.chose_http1 = chose_http1;
             shelf.backoff.connected();
             shelf.failure = None;
+        }
+    }
+
+    /// A connection is opened in a place that was another's.
+    pub(crate) fn note_opening(&self, place: &mut Place<S>) {
+        if let Some(shelf) = self.lock().shelves.get_mut(place.endpoint.site()) {
+            place.is_opening = true;
+            shelf.opening += 1;
+        }
+    }
+
+    /// What is offered to an endpoint: HTTP/1 alone, once its origin has asked for that.
+    pub(crate) fn offered(&self, endpoint: &Endpoint) -> Endpoint {
+        let manner = endpoint.manner();
+        let is_required = manner.protocols == Protocols::Either
+            && self.lock().shelves.get(endpoint.site()).is_some_and(|shelf| shelf.requires_http1);
+        match is_required {
+            true => endpoint.spoken_to(Manner { protocols: Protocols::Http1, ..manner.clone() }),
+            false => endpoint.clone(),
         }
     }
 
@@ -243,7 +305,8 @@ impl<S: Socket> Shelves<S> {
     pub(crate) async fn until_needed(&self, is_prewarming: bool) {
         {
             let mut state = self.lock();
-            let is_needed = state.queued > 0 || state.shelves.values().any(|shelf| !shelf.parked.is_empty());
+            let is_needed = state.queued > 0
+                || state.shelves.values().any(|shelf| !shelf.parked.is_empty() || !shelf.trunks.is_empty());
             if is_needed || is_prewarming {
                 return;
             }

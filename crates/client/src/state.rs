@@ -70,14 +70,14 @@ impl<S: Socket> State<S> {
     }
 
     /// The site at which the one who has waited for longest can perhaps be served.
-    pub(crate) fn first_in_turn(&mut self, max_connections: usize) -> Option<Site> {
+    pub(crate) fn first_in_turn(&mut self, config: &ClientConfig, stuck: &[Site]) -> Option<Site> {
         let mut first = None;
-        for (site, shelf) in &mut self.shelves {
+        for (site, shelf) in self.shelves.iter_mut().filter(|(site, _)| !stuck.contains(site)) {
             while shelf.waiters.front().is_some_and(|waiter| !waiter.is_waiting()) {
                 shelf.waiters.pop_front();
             }
             if let Some(waiter) = shelf.waiters.front()
-                && (shelf.live < max_connections || !shelf.parked.is_empty())
+                && (shelf.live < config.max_connections.max(1) || !shelf.parked.is_empty() || shelf.has_stream())
                 && first.is_none_or(|(number, _)| waiter.number < number)
             {
                 first = Some((waiter.number, site));

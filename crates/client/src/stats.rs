@@ -14,12 +14,14 @@ use crate::shelf::Shelf;
 /// A pool's numbers at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct PoolStats {
-    /// Parked connections.
+    /// Parked connections, those of HTTP/2 without a stream among them.
     pub idle: usize,
     /// Connections that carry an exchange, or are being opened.
     pub busy: usize,
     /// Requests that wait for a connection.
     pub waiting: usize,
+    /// Streams of HTTP/2 that are open.
+    pub streams: usize,
 }
 
 /// What a pool has of one address, and knows of it.
@@ -27,12 +29,16 @@ pub struct PoolStats {
 pub struct AddressState {
     /// The address, and how it is spoken to.
     pub site: Site,
-    /// Parked connections.
+    /// Parked connections, those of HTTP/2 without a stream among them.
     pub parked: usize,
     /// Connections that carry an exchange, or are being opened.
     pub busy: usize,
     /// Requests that wait for a connection.
     pub waiting: usize,
+    /// How many of its connections speak HTTP/2.
+    pub multiplexed: usize,
+    /// Streams that are open on them.
+    pub streams: usize,
     /// What is known of the origin's keep-alive time.
     pub learned: Learned,
     /// Below which age a parked connection is reused.
@@ -53,9 +59,11 @@ impl AddressState {
     pub(crate) fn of<S: Socket>(site: &Site, shelf: &Shelf<S>, now: Time) -> Self {
         Self {
             site: site.clone(),
-            parked: shelf.parked.len(),
-            busy: shelf.live.saturating_sub(shelf.parked.len()),
+            parked: shelf.idle(),
+            busy: shelf.live.saturating_sub(shelf.idle()),
             waiting: shelf.waiters.len(),
+            multiplexed: shelf.trunks.len(),
+            streams: shelf.streams(),
             learned: *shelf.learned(),
             reused_below: shelf.reused_below(Reuse::Usual),
             careful_below: shelf.reused_below(Reuse::Careful),
@@ -73,6 +81,8 @@ impl AddressState {
         self.parked += other.parked;
         self.busy += other.busy;
         self.waiting += other.waiting;
+        self.multiplexed += other.multiplexed;
+        self.streams += other.streams;
         self.learned.merge(&other.learned);
         self.reused_below = self.reused_below.min(other.reused_below);
         self.careful_below = self.careful_below.min(other.careful_below);

@@ -17,7 +17,7 @@ use sheave_proto::keep_alive::KeepAlive;
 
 use crate::followed::Followed;
 use crate::parked::{Parked, end, found_dead};
-use crate::pool::Pool;
+use crate::pool::{Opened, Pool};
 use crate::shelves::Shelves;
 
 /// From the end of one sweep to the beginning of the next: with the timer's coarseness, a closed connection stays in
@@ -84,7 +84,12 @@ impl<C: Connect> Pool<C> {
         let sites: Vec<Site> = {
             let mut state = self.shelves.lock();
             state.shelves.iter_mut().for_each(|(site, shelf)| shelf.is_gone = is_gone(site));
-            state.shelves.iter().filter(|(_, shelf)| !shelf.parked.is_empty()).map(|(site, _)| site.clone()).collect()
+            state
+                .shelves
+                .iter()
+                .filter(|(_, shelf)| !shelf.parked.is_empty() || !shelf.trunks.is_empty())
+                .map(|(site, _)| site.clone())
+                .collect()
         };
         for site in &sites {
             self.look_at(site).await;
@@ -115,13 +120,14 @@ impl<C: Connect> Pool<C> {
                 }
                 end(parked.leg, reason);
             }
-            (0..count).for_each(|_| self.shelves.release(site, false));
+            (0..count).for_each(|_| self.shelves.release(site, false, false));
             if look.next == usize::MAX {
                 break;
             }
             tokio::task::yield_now().await;
         }
         self.shelves.note_closes(site, &look.closes);
+        self.shelves.look_at_streams(site, self.shelves.context.clock.now());
     }
 
     /// Closes the oldest parked connections, one for each request that waits, in whichever pool, because the process has no
@@ -135,9 +141,12 @@ impl<C: Connect> Pool<C> {
                     Some((shelf.parked.pop_front()?, site))
                 })
             };
-            let Some((parked, site)) = oldest else { break };
+            let Some((parked, site)) = oldest else {
+                self.shelves.retire_idle(None);
+                continue;
+            };
             end(parked.leg, CloseReason::Evicted);
-            self.shelves.release(&site, false);
+            self.shelves.release(&site, false, false);
         }
     }
 
@@ -156,7 +165,7 @@ impl<C: Connect> Pool<C> {
                 let Some(place) = self.shelves.spare_place(&site, now) else { break };
                 let work = Box::pin(async move {
                     // Why it failed has been told and noted; the next sweep tries again, when it may.
-                    if let Ok((leg, place)) = self.open(vec![place]).await {
+                    if let Ok(Opened::Http1(leg, place)) = self.open(vec![place]).await {
                         place.park(leg, KeepAlive::default(), None, self.shelves.context.clock.now());
                     }
                 });

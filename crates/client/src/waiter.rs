@@ -2,12 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sheave_lifecycle::keep_alive::Reuse;
+use sheave_lifecycle::time::Time;
 use sheave_net::endpoint::{Announced, Site};
 use sheave_net::socket::Socket;
 use tokio::sync::oneshot;
 
+use crate::multiplexed::Multiplexed;
 use crate::parked::Parked;
 use crate::total::Total;
 
@@ -18,6 +21,8 @@ pub(crate) struct Waiter<S: Socket> {
     pub(crate) reuse: Reuse,
     /// On behalf of whom it asks, where origins are told.
     pub(crate) client: Option<Arc<Announced>>,
+    /// Since when it waits.
+    pub(crate) since: Time,
     tell: Mutex<Option<oneshot::Sender<Grant<S>>>>,
     is_counted: AtomicBool,
 }
@@ -28,9 +33,11 @@ impl<S: Socket> Waiter<S> {
         number: u64,
         reuse: Reuse,
         client: Option<Arc<Announced>>,
+        since: Time,
     ) -> (Arc<Self>, oneshot::Receiver<Grant<S>>) {
         let (tell, heard) = oneshot::channel();
-        let waiter = Self { number, reuse, client, tell: Mutex::new(Some(tell)), is_counted: AtomicBool::new(false) };
+        let waiter =
+            Self { number, reuse, client, since, tell: Mutex::new(Some(tell)), is_counted: AtomicBool::new(false) };
         (Arc::new(waiter), heard)
     }
 
@@ -64,9 +71,19 @@ impl<S: Socket> Waiter<S> {
     }
 }
 
-/// A turn: a place that has been counted, and perhaps a connection on it. Whoever has one and does not use it passes it on.
+/// A turn. Whoever has one and does not use it passes it on.
 #[must_use = "its place stays counted until it is used or passed on"]
 pub(crate) struct Grant<S: Socket> {
     pub(crate) site: Site,
-    pub(crate) parked: Option<Parked<S>>,
+    pub(crate) lot: Lot<S>,
+}
+
+/// What a turn brings.
+pub(crate) enum Lot<S: Socket> {
+    /// A place that has been counted, for a connection to be opened.
+    Place,
+    /// A place that has been counted, with a connection on it.
+    Parked(Parked<S>),
+    /// A place for a stream on a connection, and how long that was idle, if it was.
+    Stream(Arc<Multiplexed<S>>, Option<Duration>),
 }

@@ -202,6 +202,11 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         !self.inbox.is_empty()
     }
 
+    /// Whether the peer's FIN was read.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// How many bytes are here that the machine has not taken.
     pub fn unread_bytes(&self) -> u64 {
         self.inbox.len() as u64

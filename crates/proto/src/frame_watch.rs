@@ -54,6 +54,8 @@ pub struct FrameWatch {
     head: Option<OpenHead>,
     /// The highest stream that the peer opened.
     last_stream: u32,
+    /// The highest stream that we opened, as far as it was sent.
+    last_opened: u32,
     /// PING and SETTINGS that were received and not yet acknowledged.
     unanswered: u32,
     has_settings: bool,
@@ -90,6 +92,7 @@ impl FrameWatch {
             frame_since: None,
             head: None,
             last_stream: 0,
+            last_opened: 0,
             unanswered: 0,
             has_settings: false,
             has_pong: false,
@@ -207,6 +210,12 @@ impl FrameWatch {
         }
     }
 
+    /// The highest stream that we opened of which a byte was given to the socket; zero for none. Of those above it the peer
+    /// knows nothing.
+    pub fn last_opened(&self) -> u32 {
+        self.last_opened
+    }
+
     fn judge_received(&mut self, frame: Frame, since: Time, now: Time) -> Result<(), Flood> {
         self.forget_whole_head();
         let (floods, buckets) = (&self.config.http2.floods, &mut self.buckets);
@@ -265,6 +274,9 @@ impl FrameWatch {
 
     fn judge_sent(&mut self, frame: Frame, now: Time) -> Result<(), Flood> {
         let buckets = &mut self.buckets;
+        if frame.kind == Kind::Headers && self.side == Side::Upstream {
+            self.last_opened = self.last_opened.max(frame.stream);
+        }
         match frame.kind {
             Kind::Data => {
                 buckets.pings.earn(1);

@@ -162,7 +162,8 @@ impl<C: Connect> Proxy<C> {
         if let Err(error) = self.send_head(exchange, &mut call, body, turn) {
             return Tried::Failed(Failure::Call(error, call.progress()));
         }
-        let keeps_body = is_idempotent(exchange.request().method()) || self.config.trust_idempotency_key;
+        let keeps_body =
+            is_idempotent(exchange.request().method()) || self.config.trust_idempotency_key || call.can_be_refused();
         let (kept, is_end) = replay.kept();
         if (!kept.is_empty() || is_end)
             && let Err(error) = send_kept(&mut call, began, kept, is_end).await

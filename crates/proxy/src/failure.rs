@@ -63,7 +63,9 @@ impl Failure {
             }
             Self::Call(error, _) => (
                 match error {
-                    CallError::TimedOut(Timer::Response | Timer::BodyRead | Timer::Write | Timer::Exchange) => {
+                    CallError::TimedOut(
+                        Timer::Response | Timer::BodyRead | Timer::Write | Timer::Exchange | Timer::Ping,
+                    ) => {
                         StatusCode::GATEWAY_TIMEOUT
                     }
                     _ => StatusCode::BAD_GATEWAY,

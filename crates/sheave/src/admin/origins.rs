@@ -22,6 +22,8 @@ pub(crate) fn page(addresses: &[AddressState]) -> Vec<u8> {
             .number("parked", state.parked as u64)
             .number("busy", state.busy as u64)
             .number("waiting", state.waiting as u64)
+            .number("multiplexed", state.multiplexed as u64)
+            .number("streams", state.streams as u64)
             .shown("keep_alive", keep_alive(state))
             .number("closes_seen", state.learned.times_seen().into())
             .number("reused_below_ms", millis(state.reused_below))
@@ -72,6 +74,8 @@ pub(crate) fn metrics(page: &mut String, addresses: &[AddressState]) {
         count(it.busy)
     });
     family("sheave_origin_waiting", "Requests that wait for a connection to this address.", &|it| count(it.waiting));
+    family("sheave_origin_multiplexed", "Connections to this address that speak HTTP/2.", &|it| count(it.multiplexed));
+    family("sheave_origin_streams", "Requests that share connections to this address.", &|it| count(it.streams));
     family(
         "sheave_origin_keep_alive_seconds",
         "The shortest keep-alive time that this address was seen to have, or told; absent while nothing is known.",
@@ -109,6 +113,8 @@ mod tests {
             parked: 3,
             busy: 2,
             waiting: 1,
+            multiplexed: 1,
+            streams: 7,
             learned,
             reused_below: Duration::from_secs(4),
             careful_below: Duration::from_secs(2),
@@ -124,6 +130,8 @@ mod tests {
             parked: 0,
             busy: 0,
             waiting: 0,
+            multiplexed: 0,
+            streams: 0,
             learned: Learned::default(),
             reused_below: Duration::from_millis(80),
             connect_failures: 4,
@@ -144,10 +152,12 @@ mod tests {
             page,
             "{\"total\":2,\"origins\":[\n\
              {\"address\":\"127.0.0.1:9000\",\"parked\":3,\"busy\":2,\"waiting\":1,\
+             \"multiplexed\":1,\"streams\":7,\
              \"keep_alive\":\"closes at 5.0 s (seen 37 times), reused below 4.0 s\",\"closes_seen\":37,\
              \"reused_below_ms\":4000,\"careful_below_ms\":2000,\"connect_failures\":0,\"backs_off_for_ms\":0,\
              \"is_gone\":false},\n\
              {\"address\":\"[::1]:9001\",\"parked\":0,\"busy\":0,\"waiting\":0,\
+             \"multiplexed\":0,\"streams\":0,\
              \"keep_alive\":\"has not closed yet, reused below 80 ms\",\"closes_seen\":0,\
              \"reused_below_ms\":80,\"careful_below_ms\":2000,\"connect_failures\":4,\"backs_off_for_ms\":70,\
              \"failure\":\"upstream-connect-refused\",\"is_gone\":false}\n]}\n"
@@ -162,6 +172,7 @@ mod tests {
             "# TYPE sheave_origin_parked gauge",
             "sheave_origin_parked{address=\"127.0.0.1:9000\"} 3",
             "sheave_origin_waiting{address=\"127.0.0.1:9000\"} 1",
+            "sheave_origin_streams{address=\"127.0.0.1:9000\"} 7",
             "sheave_origin_keep_alive_seconds{address=\"127.0.0.1:9000\"} 5",
             "sheave_origin_reused_below_seconds{address=\"[::1]:9001\"} 0.08",
             "sheave_origin_connect_failures{address=\"[::1]:9001\"} 4",

@@ -1,0 +1,1 @@
+//! An origin that speaks frame by frame, as told.
