@@ -5,7 +5,7 @@ use sheave_lifecycle::observe::Encryption;
 /// The protocol that was agreed on by ALPN. RFC 7301
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Alpn {
-    /// `http/1.1`
+    /// `http/1.1`; or `http/1.0`, which clients of that version offer, and who speaks 1.1 answers.
     Http1,
     /// `h2`
     Http2,
@@ -18,6 +18,19 @@ impl Alpn {
             Self::Http1 => "http/1.1",
             Self::Http2 => "h2",
         }
+    }
+
+    /// The names by which clients can ask for it, the one that is preferred first.
+    pub(crate) const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Http1 => &["http/1.1", "http/1.0"],
+            Self::Http2 => &["h2"],
+        }
+    }
+
+    /// The protocol of that name; `None` for one that is not spoken.
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        [Self::Http1, Self::Http2].into_iter().find(|alpn| alpn.names().iter().any(|its| its.as_bytes() == name))
     }
 }
 
@@ -48,5 +61,24 @@ impl Secured {
             server_name: self.server_name.as_deref(),
             is_resumed: self.is_resumed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_is_found_by_each_of_its_names() {
+        for (name, found) in [
+            (&b"h2"[..], Some(Alpn::Http2)),
+            (b"http/1.1", Some(Alpn::Http1)),
+            (b"http/1.0", Some(Alpn::Http1)),
+            (b"http/0.9", None),
+            (b"", None),
+        ] {
+            assert_eq!(Alpn::named(name), found);
+        }
+        assert!([Alpn::Http1, Alpn::Http2].iter().all(|alpn| alpn.names()[0] == alpn.name()));
     }
 }

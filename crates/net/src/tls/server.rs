@@ -133,7 +133,8 @@ fn configured(settings: &ServerSettings, tickets: &Arc<dyn ProducesTickets>) -> 
         .map_err(rejected)?
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(by_name));
-    config.alpn_protocols = settings.alpn.iter().map(|alpn| alpn.name().as_bytes().to_vec()).collect();
+    config.alpn_protocols =
+        settings.alpn.iter().flat_map(|alpn| alpn.names()).map(|name| name.as_bytes().to_vec()).collect();
     config.ticketer = tickets.clone();
     config.session_storage = ServerSessionMemoryCache::new(KEPT_SESSIONS);
     Ok(config)

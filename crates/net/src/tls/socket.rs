@@ -316,9 +316,7 @@ impl<S: Socket> TlsSocket<S> {
         Box::new(Secured {
             version: session.version(),
             cipher: common.negotiated_cipher_suite().map_or("unknown", |suite| cipher_name(suite.suite())),
-            alpn: [Alpn::Http1, Alpn::Http2]
-                .into_iter()
-                .find(|alpn| common.alpn_protocol() == Some(alpn.name().as_bytes())),
+            alpn: common.alpn_protocol().and_then(Alpn::named),
             server_name: self.name.clone(),
             is_resumed: common.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
             peer_certificate: peer.map(|certificate| sha256(certificate)),
