@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::base::Base;
+use super::base::{Base, Speaks};
 use super::checks::Target;
 use super::curl::Curl;
-use super::origins::ORIGINS;
+use super::origins::{self, ORIGINS};
 use super::proxy::Proxy;
 use super::run::{Place, SetUp, try_all};
 use super::table::Table;
@@ -14,35 +14,38 @@ use crate::process::free_addrs;
 
 pub(super) const SET_UPS: &[SetUp] = &[
     // Each is sent one version and sends the other.
-    SetUp { name: "proxy-v1", run: |table, place| announced(table, place, "send-proxy", "v2") },
-    SetUp {
-        name: "proxy-v2",
-        run: |table, place| announced(table, place, "send-proxy-v2 proxy-v2-options crc32c,authority", "v1"),
-    },
+    SetUp { name: "proxy-v1", run: |table, place| announced(table, place, "send-proxy", "v2", Speaks::Http1) },
+    SetUp { name: "proxy-v2", run: |table, place| announced(table, place, WITH_VALUES, "v1", Speaks::Http1) },
+    // HAProxy passes TLS on as it comes; the headers go before it, on both sides.
+    SetUp { name: "proxy-tls", run: |table, place| announced(table, place, WITH_VALUES, "v2", Speaks::Http1OverTls13) },
 ];
+
+/// Version 2 with a checksum, and more.
+const WITH_VALUES: &str = "send-proxy-v2 proxy-v2-options crc32c,authority";
 
 /// An address of the loopback network that is neither HAProxy's nor the proxy's.
 const CLIENT: &str = "127.0.0.5";
 
 /// Clients, HAProxy that announces them, the proxy, nginx to which they are announced.
-fn announced(table: &mut Table, place: &Place<'_>, server: &str, to: &str) -> Result<()> {
+fn announced(table: &mut Table, place: &Place<'_>, server: &str, to: &str, speaks: Speaks) -> Result<()> {
     let [addr, front_addr] = free_addrs()?;
-    let config = include_str!("../../peers/nginx-origin.conf")
-        .replace("{{addr}}", &format!("{addr} proxy_protocol"))
-        .replace("{{tls}}", "")
-        .replace("{{root}}", &place.files.root().display().to_string());
-    let mut origin = [peers::nginx("nginx-origin", &config, place.folder, &[])?];
+    let how = if speaks.is_secured() { "ssl proxy_protocol" } else { "proxy_protocol" };
+    let mut origin = origins::nginx(addr, place.files, place.folder, how)?;
     origin[0].wait_until_it_listens(addr)?;
     let more = ["--proxy-protocol-from", "127.0.0.1", "--to-proxy-protocol", to];
-    let proxy = Proxy::start(place.binary, &addr.to_string(), &more, place.folder)?;
+    let scheme = if speaks.is_secured() { "https" } else { "http" };
+    let proxy = Proxy::start(place.binary, &format!("{scheme}://{addr}"), &more, place.folder)?;
     // A check that fails once takes the server out: HAProxy would answer everything with 503.
-    let checked = format!("{} {server} check check-send-proxy inter 100ms fall 1 rise 1", proxy.plain);
-    let config = include_str!("../../peers/haproxy-front.cfg")
+    let checked = format!("{} {server} check check-send-proxy inter 100ms fall 1 rise 1", proxy.base(speaks).addr);
+    let mut config = include_str!("../../peers/haproxy-front.cfg")
         .replace("{{addr}}", &front_addr.to_string())
         .replace("{{to}}", &checked);
+    if speaks.is_secured() {
+        config = config.replace("mode http", "mode tcp").replace("http-reuse always", "");
+    }
     let mut front = peers::haproxy("haproxy-front", &config, place.folder, &[])?;
     front.wait_until_it_listens(front_addr)?;
-    let base = Base::from(front_addr);
+    let base = Base { addr: front_addr, speaks };
     table.speaks = base.speaks.name();
     table.check("the origin knows the client", || {
         let said = Curl::new().arg("--interface").arg(CLIENT).url(base, "/who").url(base, "/who").text()?;

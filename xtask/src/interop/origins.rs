@@ -192,8 +192,8 @@ const APPLICATION: Offers = Offers {
     connections: 64,
 };
 
-/// nginx, with `how` behind its address.
-fn nginx(addr: SocketAddr, files: &Files, folder: &Path, how: &str) -> Result<Vec<Running>> {
+/// nginx, with `how` behind its address: `ssl` first, where it speaks TLS.
+pub(super) fn nginx(addr: SocketAddr, files: &Files, folder: &Path, how: &str) -> Result<Vec<Running>> {
     let identity = format!(
         "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.2 TLSv1.3;",
         certificates::server().display(),
