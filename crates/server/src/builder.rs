@@ -15,6 +15,7 @@ use sheave_net::into_listener::IntoListener;
 use sheave_net::leg::LingerPlan;
 use sheave_net::listen::Listener;
 use sheave_proto::config::{ConnectionConfig, Timeouts};
+use sheave_proto::h2_config::Http2Config;
 use sheave_proto::limits::Limits;
 
 use crate::admission::SharedLimits;
@@ -128,7 +129,11 @@ knobs! {
     limits: Limits = connection.limits;
     /// How long clients may take for what they owe, as a whole.
     timeouts: Timeouts = connection.timeouts;
-    /// From accept to the first byte of the first request; see [`Timeouts::first_byte`]. Default: 30 s.
+    /// What is peculiar to HTTP/2, as a whole.
+    http2: Http2Config = connection.http2;
+    /// From accept to a connection that can carry HTTP; see [`ServerConfig::handshake_timeout`]. Default: 10 s.
+    handshake_timeout: Duration = handshake_timeout;
+    /// From then to the first byte of the first request; see [`Timeouts::first_byte`]. Default: 30 s.
     first_byte_timeout: Duration = connection.timeouts.first_byte;
     /// From the first byte of a request's head to its last; see [`Timeouts::head`]. Default: 15 s.
     head_timeout: Duration = connection.timeouts.head;
@@ -232,9 +237,10 @@ impl ServerBuilder {
 
 /// Says what is wrong with a configuration.
 fn check(config: &ServerConfig) -> Result<(), BuildError> {
-    let ServerConfig { connection, write_timeout, exchange_timeout, max_connections, .. } = config;
+    let ServerConfig { connection, handshake_timeout, write_timeout, exchange_timeout, max_connections, .. } = config;
     let ConnectionConfig { limits, timeouts, max_requests, .. } = connection;
     let is_zero = [
+        ("handshake_timeout", handshake_timeout.is_zero()),
         ("first_byte_timeout", timeouts.first_byte.is_zero()),
         ("head_timeout", timeouts.head.is_zero()),
         ("body_timeout", timeouts.body.is_zero()),
