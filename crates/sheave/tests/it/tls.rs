@@ -96,6 +96,30 @@ fn clients_are_served_by_tls_and_it_is_told() {
     assert!(log.contains(r#""tls":"TLSv1.3""#) && log.contains(r#""sni":"localhost""#), "{log}");
 }
 
+/// More than all buffers on the way hold, to a client that rests meanwhile: all of it arrives, and then the word that this is
+/// the end, without which rustls gives an error.
+#[test]
+fn the_end_of_a_long_response_is_announced_to_a_slow_client() {
+    const LEN: usize = 3 << 20;
+    let (authority, files) = (Authority::new(), Files::new());
+    let origin = Origin::new(|mut stream| {
+        read_head(&stream);
+        let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").and_then(|()| stream.write_all(&vec![b'x'; LEN]));
+    });
+    let issued = authority.issue(&["localhost"]);
+    let sheave = showing(&files, &[("one", &issued)], &origin, &["--send-buffer=4k"]);
+    let address = sheave.secured_addresses()[0];
+    let mut client = Secured::connect(address, "localhost", &Secured::config(&authority, None)).expect("shakes hands");
+    client.send("GET / HTTP/1.0\r\nHost: test\r\n\r\n").expect("is taken");
+    let blocked = "sheave_connections_live{side=\"downstream\"}";
+    metric_until(&sheave, blocked, |count| count >= 1.0);
+    let all = client.rest().expect("ends with close_notify");
+    let (_, body) = all.split_once("\r\n\r\n").expect("a head");
+    assert_eq!(body.len(), LEN);
+    let agreed = "sheave_connections_closed_total{side=\"downstream\",reason=\"agreed\",severity=\"benign\"}";
+    metric_until(&sheave, agreed, |count| count >= 1.0);
+}
+
 #[test]
 fn certificates_are_read_again_when_they_change_and_connections_notice_nothing() {
     let (authority, files, origin) = (Authority::new(), Files::new(), mirror());
@@ -318,7 +342,7 @@ fn an_expired_certificate_is_a_warning() {
     let mut sheave = showing(&files, &[("one", &expired)], &origin, &[]);
     says(&mut sheave, "a certificate cannot be believed now: it expired");
     let error = Secured::connect(sheave.secured_addresses()[0], "localhost", &Secured::config(&authority, None))
-        .and_then(|mut client| client.exchange("GET / HTTP/1.0\r\n\r\n"))
+        .and_then(|mut client| client.get("/"))
         .expect_err("is not believed");
     assert!(error.to_string().contains("expired"), "{error}");
 }

@@ -166,9 +166,14 @@ impl Secured {
         Ok((status, String::from_utf8(body).expect("UTF-8")))
     }
 
-    /// Writes, and reads until the end.
-    pub(crate) fn exchange(&mut self, request: &str) -> io::Result<String> {
-        self.0.write_all(request.as_bytes())?;
+    /// Writes.
+    pub(crate) fn send(&mut self, text: &str) -> io::Result<()> {
+        self.0.write_all(text.as_bytes())?;
+        self.0.flush()
+    }
+
+    /// Reads until the end, which has to be announced.
+    pub(crate) fn rest(&mut self) -> io::Result<String> {
         let mut all = Vec::new();
         self.0.read_to_end(&mut all)?;
         Ok(String::from_utf8(all).expect("UTF-8"))
