@@ -1,0 +1,160 @@
+//! A response's head, and what is known of the content behind it, before it is decided whose it is.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{HeaderMap, Response};
+use http_body::Frame;
+use sheave_lifecycle::retry::Progress;
+use sheave_net::socket::Socket;
+use sheave_proto::error::ProtocolError;
+use sheave_proto::head::ResponseHead;
+use sheave_proto::version::Version;
+
+use crate::connection_facts::ConnectionFacts;
+use crate::content::Content;
+use crate::conversation::{Arrived, Conversation};
+use crate::error::{CallError, ClientError};
+use crate::failure::ErrorKind;
+
+/// How long the rest of a response is waited for that nobody wants.
+const MAX_DISCARDING: Duration = Duration::from_millis(100);
+
+/// A response whose content may still be on its way.
+pub(crate) struct Answer<S: Socket> {
+    pub(crate) parts: Parts,
+    pub(crate) facts: ConnectionFacts,
+    pub(crate) rest: Rest<S>,
+    /// The request's content, where the exchange is over.
+    content: Content,
+}
+
+/// The content of a response as far as it has not been taken.
+pub(crate) struct Rest<S: Socket> {
+    /// `None` when the exchange is over, and its connection is kept or closed.
+    conversation: Option<Box<Conversation<S>>>,
+    ready: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl<S: Socket> Answer<S> {
+    /// What arrived first, which is a head.
+    ///
+    /// # Errors
+    /// It has more fields than there is room for.
+    pub(crate) fn of(conversation: Conversation<S>, arrived: Arrived, attempts: u32) -> Result<Self, ErrorKind> {
+        let call = conversation.call();
+        let facts = ConnectionFacts {
+            address: call.address(),
+            id: call.connection_id(),
+            is_reused: call.is_reused(),
+            secured: call.secured().cloned(),
+            attempts,
+        };
+        let refused = |error| ErrorKind::Exchange(ClientError::Call(CallError::Protocol(error), Progress::Answered));
+        // The connection shows a head before any content.
+        let head = arrived.head.as_ref().ok_or_else(|| refused(ProtocolError::TruncatedHead))?;
+        let limit = usize::from(u16::MAX);
+        let parts = parts_of(head).ok_or_else(|| refused(ProtocolError::TooManyFields { limit }))?;
+        let mut rest = Rest { conversation: Some(Box::new(conversation)), ready: Bytes::new(), trailers: None };
+        let content = rest.take(arrived);
+        Ok(Self { parts, facts, rest, content })
+    }
+
+    /// Whether the request's content can be sent again.
+    pub(crate) fn has_replayable_content(&self) -> bool {
+        let content = self.rest.conversation.as_ref().map_or(&self.content, |conversation| conversation.content());
+        content.is_replayable()
+    }
+
+    /// Reads no more than so many bytes of the response, and not for long, so that its connection can be used again; gives
+    /// the request's content back.
+    pub(crate) async fn discard(mut self, max_bytes: usize) -> Content {
+        let mut discarded = 0;
+        let read = async {
+            while discarded <= max_bytes
+                && let Some(conversation) = &mut self.rest.conversation
+                && let Ok(arrived) = poll_fn(|cx| conversation.poll_arrived(cx)).await
+            {
+                discarded += arrived.data.len();
+                let content = self.rest.take(arrived);
+                if self.rest.conversation.is_none() {
+                    self.content = content;
+                }
+            }
+        };
+        // Longer than that, a new connection is had sooner.
+        let _ = tokio::time::timeout(MAX_DISCARDING, read).await;
+        match self.rest.conversation {
+            Some(conversation) => conversation.give_up(),
+            None => self.content,
+        }
+    }
+}
+
+impl<S: Socket> Rest<S> {
+    /// Takes what arrived; where that was the end, the connection is free from here on, whenever the content is read. Gives
+    /// the request's content back then.
+    fn take(&mut self, arrived: Arrived) -> Content {
+        self.ready = arrived.data;
+        self.trailers = arrived.trailers.as_ref().and_then(|fields| HeaderMap::try_from(fields).ok());
+        match self.conversation.take_if(|_| arrived.is_end) {
+            Some(conversation) => conversation.finish(),
+            None => Content::empty(),
+        }
+    }
+
+    /// The next part, content or trailers; `None` after the end.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ErrorKind>>> {
+        loop {
+            if !self.ready.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ready)))));
+            }
+            let Some(conversation) = &mut self.conversation else {
+                return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+            };
+            match ready!(conversation.poll_arrived(cx)) {
+                Ok(arrived) => {
+                    self.take(arrived);
+                }
+                Err(broken) => {
+                    if let Some(conversation) = self.conversation.take() {
+                        conversation.end(&broken);
+                    }
+                    return Poll::Ready(Some(Err(broken.into())));
+                }
+            }
+        }
+    }
+
+    /// Nobody wants what is left: the connection is closed.
+    pub(crate) fn give_up(&mut self) {
+        (self.conversation, self.ready, self.trailers) = (None, Bytes::new(), None);
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ready.is_empty() && self.conversation.is_none() && self.trailers.is_none()
+    }
+
+    /// How many bytes are left, where that is certain.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.conversation.is_none().then_some(self.ready.len() as u64)
+    }
+}
+
+/// A response's head in the ecosystem's types; `None` where it has more fields than they hold.
+fn parts_of(head: &ResponseHead) -> Option<Parts> {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = head.status();
+    parts.version = match head.version() {
+        Version::Http10 => http::Version::HTTP_10,
+        Version::Http11 => http::Version::HTTP_11,
+        Version::Http2 => http::Version::HTTP_2,
+    };
+    parts.headers = HeaderMap::try_from(head.fields()).ok()?;
+    Some(parts)
+}

@@ -1,0 +1,219 @@
+//! A response: its head at once, its content when it is asked for.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::response::Parts;
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
+use sheave_net::socket::Socket;
+
+use crate::answer::Answer;
+use crate::builder::{Settings, SystemSocket};
+use crate::connection_facts::ConnectionFacts;
+use crate::failure::{Error, ErrorKind};
+use crate::response_body::{About, ResponseBody};
+
+/// A response.
+///
+/// Its content is read when it is asked for. Dropped before all of it has arrived, the connection is closed.
+pub struct Response<S: Socket = SystemSocket> {
+    parts: Parts,
+    facts: ConnectionFacts,
+    max_bytes: usize,
+    body: ResponseBody<S>,
+}
+
+impl<S: Socket> Response<S> {
+    pub(crate) fn of(answer: Answer<S>, method: Method, url: Uri, settings: &Settings) -> Self {
+        let Answer { mut parts, facts, rest, .. } = answer;
+        // To HEAD, and with a 304, it says what a GET would have got. RFC 9110 §8.6
+        let has_content = sheave_proto::framing::allows_content(parts.status, &method);
+        let declared = match parts.headers.get(CONTENT_LENGTH) {
+            _ if !has_content => Some(0),
+            // The connection has read it by the same rules.
+            Some(len) => len.to_str().ok().and_then(|len| len.parse().ok()),
+            None => None,
+        };
+        let decoder = if has_content { settings.decode.decoder(parts.status, &parts.headers) } else { None };
+        let declared = if decoder.is_some() {
+            parts.headers.remove(CONTENT_ENCODING);
+            parts.headers.remove(CONTENT_LENGTH);
+            None
+        } else {
+            declared
+        };
+        let body = ResponseBody::new(rest, decoder, declared, About { method, url });
+        Self { parts, facts, max_bytes: settings.max_collected_bytes, body }
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.parts.status
+    }
+
+    /// The version that the origin speaks.
+    pub fn version(&self) -> Version {
+        self.parts.version
+    }
+
+    /// The headers. Of content that was decoded, `Content-Encoding` and `Content-Length` are gone.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The headers, to edit.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.parts.headers
+    }
+
+    /// What the caller's layers have put there.
+    pub fn extensions(&self) -> &Extensions {
+        &self.parts.extensions
+    }
+
+    /// What the caller's layers have put there, to edit.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.parts.extensions
+    }
+
+    /// What was asked; after redirects, where the last led.
+    pub fn url(&self) -> &Uri {
+        &self.body.about().url
+    }
+
+    /// The origin's address.
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.facts.address
+    }
+
+    /// What is known of the connection.
+    pub fn connection(&self) -> &ConnectionFacts {
+        &self.facts
+    }
+
+    /// How many bytes of content are to come, if that is certain: not where they are decoded.
+    pub fn content_length(&self) -> Option<u64> {
+        http_body::Body::size_hint(&self.body).exact()
+    }
+
+    /// The response, if its status is none of failure (400 to 599).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Status`]; the content is thrown away.
+    pub fn error_for_status(self) -> Result<Self, Error> {
+        let status = self.status();
+        if status.is_client_error() || status.is_server_error() {
+            return Err(self.body.about().error(ErrorKind::Status(status)));
+        }
+        Ok(self)
+    }
+
+    /// All of the content, up to the client's `max_collected_bytes`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] beyond that; why it is not whole otherwise.
+    ///
+    /// # Cancel safety
+    /// What was read is lost.
+    pub async fn bytes(self) -> Result<Bytes, Error> {
+        self.body.bytes(self.max_bytes).await
+    }
+
+    /// As [`Self::bytes`], with a bound of its own.
+    ///
+    /// # Errors
+    /// As for [`Self::bytes`].
+    ///
+    /// # Cancel safety
+    /// What was read is lost.
+    pub async fn bytes_up_to(self, max_bytes: usize) -> Result<Bytes, Error> {
+        self.body.bytes(max_bytes).await
+    }
+
+    /// All of the content and its trailers, bounded like [`Self::bytes`].
+    ///
+    /// # Errors
+    /// As for [`Self::bytes`].
+    ///
+    /// # Cancel safety
+    /// What was read is lost.
+    pub async fn bytes_and_trailers(self) -> Result<(Bytes, Option<HeaderMap>), Error> {
+        self.body.whole(self.max_bytes).await
+    }
+
+    /// All of the content as text, bounded like [`Self::bytes`]. It is taken for UTF-8, whatever `Content-Type` says; what
+    /// is none becomes U+FFFD.
+    ///
+    /// # Errors
+    /// As for [`Self::bytes`].
+    ///
+    /// # Cancel safety
+    /// What was read is lost.
+    pub async fn text(self) -> Result<String, Error> {
+        let bytes = self.bytes().await?;
+        // Valid text is taken as it is, without a copy if nobody else has it.
+        Ok(match String::from_utf8(bytes.into()) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        })
+    }
+
+    /// All of the content as JSON, bounded like [`Self::bytes`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Json`] where it is none, or not that; else as for [`Self::bytes`].
+    ///
+    /// # Cancel safety
+    /// What was read is lost.
+    #[cfg(feature = "json")]
+    pub async fn json<T: serde::de::DeserializeOwned>(self) -> Result<T, Error> {
+        let about = self.body.about().clone();
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes).map_err(|error| about.error(ErrorKind::Json(Box::new(error))))
+    }
+
+    /// The next piece of the content, never empty; `None` after the end.
+    ///
+    /// # Errors
+    /// Why there is no more, though it is not the end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        self.body.next().await.transpose()
+    }
+
+    /// The content, to stream.
+    pub fn into_body(self) -> ResponseBody<S> {
+        self.body
+    }
+
+    /// The content, to read without giving the response up.
+    pub fn body_mut(&mut self) -> &mut ResponseBody<S> {
+        &mut self.body
+    }
+
+    /// The response in the ecosystem's type; what is known of the connection is among its extensions
+    /// ([`ConnectionFacts`]).
+    pub fn into_http(self) -> http::Response<ResponseBody<S>> {
+        let mut parts = self.parts;
+        parts.extensions.insert(self.facts);
+        http::Response::from_parts(parts, self.body)
+    }
+}
+
+impl<S: Socket> From<Response<S>> for http::Response<ResponseBody<S>> {
+    fn from(response: Response<S>) -> Self {
+        response.into_http()
+    }
+}
+
+impl<S: Socket> fmt::Debug for Response<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Response");
+        text.field("url", self.url()).field("status", &self.status()).field("headers", self.headers());
+        text.field("connection", &self.facts).finish_non_exhaustive()
+    }
+}
