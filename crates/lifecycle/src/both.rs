@@ -23,7 +23,7 @@ macro_rules! pass_on {
         pass_on!(@methods $self [$($to),+]
             opened(it: &Opened), identified(it: &Identified), secured(side: Side, it: &Encryption<'_>),
             handshake_failed(it: &HandshakeFailed<'_>), moved(it: &Moved), closed(it: &Closed), refused(limit: &'static str), held_back(limit: &'static str),
-            accept_failed(fault: IoFault), exchange_ended(end: &ExchangeEnd<'_>),
+            accept_failed(fault: IoFault), switched(id: ConnectionId), exchange_ended(end: &ExchangeEnd<'_>),
             connect_failed(address: Option<SocketAddr>, reason: CloseReason), parked(id: ConnectionId),
             reused(id: ConnectionId, parked_for: Duration), found_dead(id: ConnectionId, reason: CloseReason),
             retried(evidence: Evidence), drain_moved(phase: DrainPhase));

@@ -199,6 +199,9 @@ pub struct ExchangeEnd<'a> {
     pub attempts: u32,
     /// The evidence on which the last retry was made.
     pub retried: Option<Evidence>,
+    /// For how long it was a tunnel, if it became one. Then the request's and the response's bytes are those that went
+    /// through it, too.
+    pub tunnel: Option<Duration>,
 }
 
 /// Listens to the life of connections. Called on the hot path: it must neither block nor panic.
@@ -227,6 +230,8 @@ pub trait Observer: Send + Sync {
     fn held_back(&self, _limit: &'static str) {}
     /// `accept` failed.
     fn accept_failed(&self, _: IoFault) {}
+    /// An exchange on this downstream connection has become a tunnel: its end will say so, too.
+    fn switched(&self, _: ConnectionId) {}
     /// An exchange is over.
     fn exchange_ended(&self, _: &ExchangeEnd<'_>) {}
     /// An origin could not be reached; no connection came to be.

@@ -164,5 +164,6 @@ fn exchange(client: SocketAddr, number: u64, error: Option<&'static str>) -> Exc
         }),
         attempts: 1,
         retried: None,
+        tunnel: None,
     }
 }

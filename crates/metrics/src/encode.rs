@@ -26,6 +26,7 @@ impl Collector for Snapshot {
         self.connections(&mut page)?;
         self.handshakes(&mut page)?;
         self.exchanges(&mut page)?;
+        self.tunnels(&mut page)?;
         self.upstream(&mut page)
     }
 }
@@ -199,15 +200,39 @@ impl Snapshot {
             "Exchanges in which something went wrong, by what it was.",
             by_label("error", &self.errors),
         )?;
-        let help = "Bytes of the content of requests, without heads and framing.";
+        let help = "Bytes of the content of requests, without heads and framing, and without tunnels.";
         page.counter("sheave_request_content", BYTES, help, [([], self.request_content)])?;
-        let help = "Bytes of the content of responses, without heads and framing.";
+        let help = "Bytes of the content of responses, without heads and framing, and without tunnels.";
         page.counter("sheave_response_content", BYTES, help, [([], self.response_content)])?;
         page.histogram(
             "sheave_request_duration",
             Some(Unit::Seconds),
-            "How long exchanges took, from the last byte of the request's head to the last byte of the response.",
+            "How long exchanges took, from the last byte of the request's head to the last byte of the response. Without \
+             tunnels.",
             [([], &self.took_seconds)],
+        )
+    }
+
+    fn tunnels(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.counter(
+            "sheave_tunnels_opened",
+            None,
+            "Exchanges that became tunnels: by an Upgrade such as WebSocket's, or by CONNECT. They count among exchanges \
+             and responses, too.",
+            [([], self.tunnels_opened)],
+        )?;
+        let live = self.tunnels_opened.saturating_sub(self.tunnels_closed);
+        page.gauge("sheave_tunnels_live", "Tunnels that live.", [([], live)])?;
+        let [received, sent] = self.tunnels_carried;
+        let help = "Bytes that came from clients through tunnels that have ended.";
+        page.counter("sheave_tunnels_received", BYTES, help, [([], received)])?;
+        let help = "Bytes that went to clients through tunnels that have ended.";
+        page.counter("sheave_tunnels_sent", BYTES, help, [([], sent)])?;
+        page.histogram(
+            "sheave_tunnel_age",
+            Some(Unit::Seconds),
+            "How long tunnels lived that have ended.",
+            [([], &self.tunnel_age_seconds)],
         )
     }
 
@@ -420,6 +445,7 @@ mod tests {
             upstream,
             attempts: 1,
             retried: None,
+            tunnel: None,
         });
     }
 

@@ -163,6 +163,10 @@ impl Observer for Metrics {
         self.shards[0].accept_failed(fault);
     }
 
+    fn switched(&self, id: ConnectionId) {
+        self.shard_of(id).switched(id);
+    }
+
     fn exchange_ended(&self, end: &ExchangeEnd<'_>) {
         self.shard_of(end.connection).exchange_ended(end);
     }

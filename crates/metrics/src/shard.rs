@@ -36,7 +36,7 @@ use crate::live::{LiveConnection, LiveList, Traffic};
 /// | `exchange_ended` | 16 |
 /// | all calls of a proxied exchange: 4 × `moved`, the others once | 88 |
 ///
-/// Takes 41 KiB, and about 160 bytes for each of the most connections that ever lived at once.
+/// Takes 42 KiB, and about 160 bytes for each of the most connections that ever lived at once.
 // Two cache lines, as processors fetch them in pairs: no shard shares one with another.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -73,6 +73,11 @@ pub(crate) struct Counts {
     pub(crate) response_content: Cell,
     pub(crate) took: LatencyMicros,
     pub(crate) upstream_took: LatencyMicros,
+    pub(crate) tunnels_opened: Cell,
+    pub(crate) tunnels_closed: Cell,
+    /// From clients, and to them.
+    pub(crate) tunnels_carried: [Cell; 2],
+    pub(crate) tunnel_age: AgeMicros,
     pub(crate) drain: Cell,
 }
 
@@ -102,6 +107,10 @@ impl Counts {
             response_content: Cell::new(),
             took: LatencyMicros::new(),
             upstream_took: LatencyMicros::new(),
+            tunnels_opened: Cell::new(),
+            tunnels_closed: Cell::new(),
+            tunnels_carried: [const { Cell::new() }; 2],
+            tunnel_age: AgeMicros::new(),
             drain: Cell::new(),
         }
     }
@@ -248,6 +257,11 @@ impl Observer for Shard {
         self.counts.accept_failed.row(fault.errno)[0].add(&turn, 1);
     }
 
+    fn switched(&self, _: ConnectionId) {
+        let turn = Turn::take(&self.live);
+        self.counts.tunnels_opened.add(&turn, 1);
+    }
+
     fn exchange_ended(&self, end: &ExchangeEnd<'_>) {
         let turn = Turn::take(&self.live);
         let codes = match end.outcome {
@@ -255,9 +269,20 @@ impl Observer for Shard {
             Outcome::Reset => &self.counts.resets,
         };
         codes.cell(end.status).add(&turn, 1);
-        self.counts.took.record(&turn, micros(end.took));
-        self.counts.request_content.add(&turn, end.request_bytes);
-        self.counts.response_content.add(&turn, end.response_bytes);
+        let bytes = [end.request_bytes, end.response_bytes];
+        let contents = [&self.counts.request_content, &self.counts.response_content];
+        match end.tunnel {
+            None => {
+                self.counts.took.record(&turn, micros(end.took));
+                contents.into_iter().zip(bytes).for_each(|(cell, bytes)| cell.add(&turn, bytes));
+            }
+            // It took as long as somebody had something to say, which says nothing of how fast requests are answered.
+            Some(age) => {
+                self.counts.tunnels_closed.add(&turn, 1);
+                self.counts.tunnel_age.record(&turn, micros(age));
+                self.counts.tunnels_carried.iter().zip(bytes).for_each(|(cell, bytes)| cell.add(&turn, bytes));
+            }
+        }
         if let Some(after) = end.upstream.and_then(|upstream| upstream.response_after) {
             self.counts.upstream_took.record(&turn, micros(after));
         }
@@ -326,6 +351,6 @@ mod tests {
     #[test]
     fn shards_share_no_cache_line_and_are_no_larger_than_was_said() {
         assert_eq!(align_of::<Shard>(), 128);
-        assert!(size_of::<Shard>() <= 41 << 10, "{}", size_of::<Shard>());
+        assert!(size_of::<Shard>() <= 42 << 10, "{}", size_of::<Shard>());
     }
 }

@@ -42,6 +42,10 @@ pub(crate) struct Snapshot {
     pub(crate) response_content: u64,
     pub(crate) took_seconds: histogram::Total,
     pub(crate) upstream_took_seconds: histogram::Total,
+    pub(crate) tunnels_opened: u64,
+    pub(crate) tunnels_closed: u64,
+    pub(crate) tunnels_carried: [u64; 2],
+    pub(crate) tunnel_age_seconds: histogram::Total,
     /// How many shards stand in each phase of a drain.
     pub(crate) drain: [u64; 4],
 }
@@ -84,6 +88,11 @@ impl Snapshot {
             response_content: sum(|counts| counts.response_content.read()),
             took_seconds: LatencyMicros::total(each().map(|counts| &counts.took), SECOND),
             upstream_took_seconds: LatencyMicros::total(each().map(|counts| &counts.upstream_took), SECOND),
+            // Those that ended are read first, so that there are never more of them than began.
+            tunnels_closed: sum(|counts| counts.tunnels_closed.read()),
+            tunnels_opened: sum(|counts| counts.tunnels_opened.read()),
+            tunnels_carried: side(|counts| &counts.tunnels_carried),
+            tunnel_age_seconds: AgeMicros::total(each().map(|counts| &counts.tunnel_age), SECOND),
             drain: [0, 1, 2, 3].map(|phase| each().filter(|counts| counts.drain.read() == phase).count() as u64),
         }
     }

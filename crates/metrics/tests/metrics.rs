@@ -45,6 +45,11 @@ fn close(observer: &dyn Observer, side: Side, id: u64) {
 }
 
 fn end(observer: &dyn Observer, id: u64) {
+    end_as(observer, id, None);
+}
+
+/// Ends an exchange that was a tunnel for so long, or none.
+fn end_as(observer: &dyn Observer, id: u64, tunnel: Option<Duration>) {
     observer.exchange_ended(&ExchangeEnd {
         connection: ConnectionId(id),
         number: 1,
@@ -67,6 +72,7 @@ fn end(observer: &dyn Observer, id: u64) {
         upstream: None,
         attempts: 1,
         retried: None,
+        tunnel,
     });
 }
 
@@ -346,4 +352,29 @@ fn there_is_a_shard_for_every_worker() {
     open(&*metrics.shard(0), Side::Downstream, 1);
     close(&*metrics.shard(5), Side::Downstream, 1);
     assert_eq!(metrics.check(), Ok(()));
+}
+
+#[test]
+fn tunnels_are_counted_apart_from_what_is_quick() {
+    let metrics = Metrics::new(2);
+    for id in [0, 1, 2] {
+        metrics.switched(ConnectionId(id));
+    }
+    end(&metrics, 7);
+    for id in [0, 1] {
+        end_as(&metrics, id, Some(Duration::from_secs(60)));
+    }
+    let page = parse(&metrics.encode());
+    for (sample, value) in [
+        ("sheave_tunnels_opened_total", 3.0),
+        ("sheave_tunnels_live", 1.0),
+        ("sheave_tunnels_received_bytes_total", 2.0),
+        ("sheave_tunnels_sent_bytes_total", 4.0),
+        ("sheave_tunnel_age_seconds_count", 2.0),
+        ("sheave_request_duration_seconds_count", 1.0),
+        ("sheave_request_content_bytes_total", 1.0),
+        ("sheave_response_content_bytes_total", 2.0),
+    ] {
+        assert_eq!(page[sample], value, "{sample}");
+    }
 }

@@ -322,8 +322,10 @@ impl<S: Socket> Exchange<'_, S> {
         let (machine, out) = self.leg.machine_and_outbox();
         machine.switch(head, out, now).map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
         self.record.status = head.status().as_u16();
+        self.record.switched = Some(now);
         self.tunnel.set();
         self.leg.tell_moved();
+        self.leg.context().observer.switched(self.leg.id());
         Ok(())
     }
 

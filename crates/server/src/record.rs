@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) upstream: Option<UpstreamPart>,
     pub(crate) attempts: u32,
     pub(crate) retried: Option<Evidence>,
+    /// When it became a tunnel.
+    pub(crate) switched: Option<Time>,
 }
 
 impl Record {
@@ -41,6 +43,7 @@ impl Record {
             upstream: None,
             attempts: 0,
             retried: None,
+            switched: None,
         }
     }
 
@@ -79,6 +82,7 @@ impl Record {
             upstream: self.upstream,
             attempts: self.attempts,
             retried: self.retried,
+            tunnel: self.switched.map(|at| took.saturating_sub(at.since(self.began))),
         });
     }
 }

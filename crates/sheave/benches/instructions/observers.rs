@@ -42,6 +42,7 @@ fn end() -> ExchangeEnd<'static> {
         attempts: 1,
         encryption: None,
         retried: None,
+        tunnel: None,
     }
 }
 

@@ -84,6 +84,7 @@ mod tests {
             }),
             attempts: 2,
             retried: Some(Evidence::ClosedBeforeWrite),
+            tunnel: None,
         }
     }
 
@@ -153,6 +154,7 @@ mod tests {
             upstream: None,
             attempts: 0,
             retried: None,
+            tunnel: None,
             ..exchange()
         };
         assert_eq!(
