@@ -84,9 +84,8 @@ where
     // RFC 9110 §10.1.1: a client that was not asked for its content may never send it.
     let is_uninvited = exchange.leg.machine().awaits_continue();
     feeder.send_interim(exchange)?;
-    if switches(exchange.request().method(), head.status())
-        && let Some(upgrading) = upgrading
-    {
+    let is_switch = switches(exchange.request().method(), head.status());
+    if let Some(upgrading) = upgrading.filter(|_| is_switch) {
         drop(body);
         return upgrading.switch(exchange, &mut head).await;
     }
@@ -289,7 +288,7 @@ impl<B: Body> Sending<'_, B> {
                 ready!(exchange.poll_flush(cx, now))?;
             }
             match ready!(self.body.as_mut().poll_frame(cx)) {
-                None => exchange.send_body(cx, now, &[], true, None)?,
+                None => return Poll::Ready(exchange.send_body(cx, now, &[], true, None)),
                 Some(Err(_)) => return Poll::Ready(Err(HandlerError::Failed("body-failed"))),
                 Some(Ok(frame)) => {
                     let is_end = self.body.is_end_stream();

@@ -45,6 +45,10 @@ pub(crate) fn head_of(
     hint: &SizeHint,
     method: &Method,
 ) -> Result<(ResponseHead, BodyLength), HandlerError> {
+    // RFC 9110 §15.2: a client would go on waiting for the final one. A 101 is judged where it is sent.
+    if parts.status.is_informational() && parts.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(HandlerError::Failed("interim-status"));
+    }
     let mut head = ResponseHead::new(parts.status);
     *head.fields_mut() = Fields::try_from(&parts.headers).map_err(|error| HandlerError::Failed(error.label()))?;
     let declared = declared_length(&head).map_err(|error| HandlerError::Failed(error.label()))?;
@@ -94,6 +98,7 @@ mod tests {
             (Method::GET, 304, five, Some(0), Ok(BodyLength::Known(5))),
             (Method::GET, 304, none, Some(0), Ok(BodyLength::None)),
             (Method::GET, 204, none, Some(0), Ok(BodyLength::None)),
+            (Method::GET, 103, none, Some(0), Err("interim-status")),
         ] {
             let mut response = Response::builder().status(status);
             for (name, value) in fields {

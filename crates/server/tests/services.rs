@@ -56,8 +56,7 @@ impl<H: Handler<TcpStream>> Rig<H> {
     fn with(builder: ServerBuilder, handler: H) -> Self {
         let recorder = Arc::new(Recorder::default());
         let plan = DrainPlan { quiet: Duration::from_millis(20), ..DrainPlan::default() };
-        let linger = LingerPlan { timeout: Duration::from_millis(500), ..LingerPlan::default() };
-        let server = builder.observer(recorder.clone()).drain(plan).linger(linger).build(handler).unwrap();
+        let server = builder.observer(recorder.clone()).drain(plan).linger(briefly()).build(handler).unwrap();
         let listener = listen().into_listener().unwrap();
         let address = listener.local_addr().unwrap();
         let server_too = server.clone();
@@ -76,6 +75,11 @@ impl<H: Handler<TcpStream>> Rig<H> {
         self.recorder.check_laws();
         report
     }
+}
+
+/// For clients that stay though they were told to go.
+fn briefly() -> LingerPlan {
+    LingerPlan { timeout: Duration::from_millis(100), ..LingerPlan::default() }
 }
 
 fn listen() -> std::net::TcpListener {
@@ -186,6 +190,8 @@ async fn wrong(request: Request<RequestBody>) -> Response<ReplyBody> {
             let stream = stream::iter([Ok(Bytes::from_static(b"some")), Err("it broke")]);
             ReplyBody::stream(stream).into_reply()
         }
+        "/interim" => StatusCode::EARLY_HINTS.into_reply(),
+        "/switches" => StatusCode::SWITCHING_PROTOCOLS.into_reply(),
         "/panics" => panic!("a service's panic, on purpose"),
         "/half-panics" => {
             let mut left = 2;
@@ -207,6 +213,8 @@ fn what_goes_wrong_is_told_or_cut_off_and_harms_nobody_else() {
         let mut other = rig.client().await;
         for (target, told, reason) in [
             ("/mismatch", Some("content-length-mismatch"), "agreed"),
+            ("/interim", Some("interim-status"), "agreed"),
+            ("/switches", Some("switch-without-upgrade"), "agreed"),
             ("/panics", Some("handler-panicked"), "handler-panicked"),
             ("/too-long", None, "handler-failed"),
             ("/fails", None, "handler-failed"),
@@ -608,7 +616,7 @@ async fn hello(_: Request<RequestBody>) -> &'static str {
 #[test]
 fn one_server_listens_in_several_places_and_drains_as_one() {
     run(async {
-        let server = Server::builder().build(service_fn(hello)).unwrap();
+        let server = Server::builder().linger(briefly()).build(service_fn(hello)).unwrap();
         let path = std::env::temp_dir().join(format!("sheave-services-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let unix = tokio::net::UnixListener::bind(&path).unwrap().into_listener().unwrap();
@@ -639,6 +647,7 @@ fn a_server_on_cores_serves_on_each_and_drains_as_one() {
     run(async {
         let (told, mut threads) = mpsc::unbounded_channel();
         let server = Server::builder()
+            .linger(briefly())
             .build(service_fn(move |_: Request<RequestBody>| {
                 told.send(std::thread::current().name().map(str::to_owned)).unwrap();
                 async { "hello" }
