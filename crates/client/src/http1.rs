@@ -31,7 +31,6 @@ use crate::place::Place;
 pub(crate) struct Http1<S: Socket> {
     leg: Option<ClientLeg<S>>,
     place: Option<Place<S>>,
-    address: SocketAddr,
     is_reused: bool,
     /// What the response says of the connection's future.
     told: KeepAlive,
@@ -64,7 +63,6 @@ impl<S: Socket> Http1<S> {
 
     fn on(leg: ClientLeg<S>, place: Place<S>, left: Option<u64>) -> Self {
         Self {
-            address: place.endpoint.address(),
             is_reused: leg.machine().exchanges() > 0,
             told: KeepAlive::default(),
             left,
@@ -85,7 +83,7 @@ impl<S: Socket> Http1<S> {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.place.as_ref().expect("the place is here until the call is dropped").endpoint.address()
     }
 
     pub(crate) fn connection_id(&self) -> ConnectionId {

@@ -43,8 +43,6 @@ pub(crate) struct Http2<S: Socket> {
     stream: Stream<Client>,
     /// Its number, once it was opened.
     id: Option<u32>,
-    /// Bytes that had come on the connection by then.
-    bytes_in_before: u64,
     send: Option<SendStream<Bytes>>,
     response: Option<ResponseFuture>,
     receive: Option<RecvStream>,
@@ -77,7 +75,6 @@ impl<S: Socket> Http2<S> {
             stream: Stream::new(connection.config.clone(), reserved.now()),
             reserved,
             id: None,
-            bytes_in_before: 0,
             send: None,
             response: None,
             receive: None,
@@ -118,7 +115,6 @@ impl<S: Socket> Http2<S> {
         let connection = &self.reserved.connection;
         let scheme = connection.scheme.clone();
         let (request, is_end) = self.stream.send_head(head, target, scheme, body, now).map_err(CallError::Misuse)?;
-        self.bytes_in_before = connection.crossed().bytes_in;
         match connection.open(request, head.protocol(), is_end, now) {
             Ok((response, send)) => {
                 self.reserved.note_opened();
@@ -413,11 +409,7 @@ impl<S: Socket> Http2<S> {
     pub(crate) fn expire(&mut self) -> CallError {
         let timer = self.deadline().map_or(Timer::Response, |due| due.timer);
         self.stream.expired(timer);
-        // Not a byte came, of any stream, since this one was opened: perhaps nobody is there. Others are not to find out.
-        if self.reserved.connection.crossed().bytes_in == self.bytes_in_before {
-            self.reserved.retire(CloseReason::TimedOut(timer));
-            self.reserved.connection.ask_for_a_sign();
-        }
+        self.reserved.doubt(timer);
         CallError::TimedOut(timer)
     }
 

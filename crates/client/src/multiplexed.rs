@@ -10,7 +10,6 @@ use h2::{SendStream, ext};
 use http::Request;
 use http::uri::Scheme;
 use sheave_lifecycle::close::CloseReason;
-use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::ConnectionId;
 use sheave_lifecycle::time::Time;
@@ -152,11 +151,7 @@ impl<S: Socket> Multiplexed<S> {
 
     /// Asks the origin whether it is there, while streams wait for it.
     pub(crate) fn ask_for_a_sign(&self) {
-        let _ = self.with(|leg| {
-            if leg.machine().streams() > 0 {
-                leg.machine_mut().expired(Timer::Ping);
-            }
-        });
+        let _ = self.with(|leg| leg.machine_mut().ask_for_a_sign());
         self.poke();
     }
 

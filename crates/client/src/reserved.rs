@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::time::Time;
 use sheave_net::endpoint::Site;
 use sheave_net::socket::Socket;
@@ -33,15 +35,15 @@ impl<S: Socket> Reserved<S> {
         self.shelves.now()
     }
 
-    /// The connection takes no further stream, as far as the pool is concerned.
-    pub(crate) fn retire(&self, reason: sheave_lifecycle::close::CloseReason) {
-        self.shelves.retire(&self.site, &self.connection, reason);
+    /// The stream has waited for too long: perhaps nobody is there, and others are not to find out.
+    pub(crate) fn doubt(&self, timer: Timer) {
+        self.shelves.doubt(&self.site, &self.connection, timer);
     }
 
     /// The origin wants no HTTP/2.
     pub(crate) fn require_http1(&self) {
         self.shelves.require_http1(&self.site);
-        self.retire(sheave_lifecycle::close::CloseReason::Retired);
+        self.shelves.retire(&self.site, &self.connection, CloseReason::Retired);
     }
 }
 

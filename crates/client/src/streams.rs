@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::keep_alive::{Closes, Reuse};
 use sheave_lifecycle::observe::Observer;
 use sheave_lifecycle::time::Time;
@@ -27,6 +28,9 @@ pub(crate) struct Trunk<S: Socket> {
     is_settled: bool,
     /// It takes no further stream.
     pub(crate) is_going: bool,
+    /// A stream has waited in vain for this long, and so many bytes had come by then: until another does, no further one is
+    /// opened.
+    doubt: Option<(Timer, u64)>,
     /// Since when it has no stream.
     pub(crate) idle_since: Time,
     /// When it was last known to be alive.
@@ -58,7 +62,13 @@ impl<S: Socket> Trunk<S> {
     }
 
     fn has_room(&self) -> bool {
-        !self.is_going && self.used < self.limit
+        !self.is_going && self.used < self.limit && self.doubted().is_none()
+    }
+
+    /// What a stream has waited for in vain, unless something was heard since.
+    fn doubted(&self) -> Option<Timer> {
+        let (timer, bytes_in) = self.doubt?;
+        (self.connection.crossed().bytes_in == bytes_in).then_some(timer)
     }
 
     /// Whether it will be known shortly how many streams it takes.
@@ -171,6 +181,7 @@ impl<S: Socket> Shelves<S> {
             limit,
             is_settled: false,
             is_going: false,
+            doubt: None,
             idle_since: now,
             alive_at: now,
         });
@@ -228,6 +239,15 @@ impl<S: Socket> Shelves<S> {
         connection.retire(reason);
     }
 
+    /// A stream has waited in vain: no further one is opened before the origin gives a sign of life.
+    pub(crate) fn doubt(&self, site: &Site, connection: &Arc<Multiplexed<S>>, timer: Timer) {
+        let bytes_in = connection.crossed().bytes_in;
+        if let Some(trunk) = self.lock().shelves.get_mut(site).and_then(|shelf| shelf.trunk_mut(connection)) {
+            trunk.doubt = Some((timer, bytes_in));
+        }
+        connection.ask_for_a_sign();
+    }
+
     /// The origin wants HTTP/1, where there is a choice.
     pub(crate) fn require_http1(&self, site: &Site) {
         if let Some(shelf) = self.lock().shelves.get_mut(site) {
@@ -253,6 +273,8 @@ impl<S: Socket> Shelves<S> {
                 if trunk.is_idle() {
                     retires = if self.is_over() {
                         Some(CloseReason::Drained)
+                    } else if let Some(timer) = trunk.doubted() {
+                        Some(CloseReason::TimedOut(timer))
                     } else if self.is_past_age(trunk.connection.opened, now) {
                         Some(CloseReason::MaxAge)
                     } else if is_gone {

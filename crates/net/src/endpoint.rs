@@ -196,6 +196,7 @@ impl Site {
 }
 
 impl PartialEq for Site {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.address == other.address
             && match (&self.manner, &other.manner) {
@@ -209,6 +210,7 @@ impl PartialEq for Site {
 impl Eq for Site {}
 
 impl Hash for Site {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.address.hash(state);
         if let Some(hashed) = &self.manner {

@@ -214,6 +214,13 @@ impl<R: Role> Multiplex<R> {
         self.settle();
     }
 
+    /// A stream has waited for the peer in vain: it is asked for a sign of life now, unless it has been, or nobody waits.
+    pub fn ask_for_a_sign(&mut self) {
+        if self.streams > 0 && self.ping == Ping::Quiet {
+            self.ping = Ping::Wanted;
+        }
+    }
+
     /// Takes no further stream once the peer knows, and ends when none is open any more. The first reason stays.
     pub fn retire(&mut self, reason: CloseReason) {
         if self.going == Going::Open {

@@ -74,10 +74,6 @@ impl Rig {
         self.pool.acquire(&[h2c()], Reuse::Usual).await
     }
 
-    pub async fn fresh(&self) -> Result<Call<SimSocket>, PoolError> {
-        self.pool.acquire(&[h2c()], Reuse::Never).await
-    }
-
     /// One exchange.
     pub async fn get(&self) -> Result<Answer, ClientError> {
         let call = self.call().await?;
@@ -145,7 +141,12 @@ pub fn head(method: Method) -> RequestHead {
 }
 
 /// One exchange on a call, from head to end.
-pub async fn exchange(mut call: Call<SimSocket>, clock: Clock, method: Method, body: &[u8]) -> Result<Answer, ClientError> {
+pub async fn exchange(
+    mut call: Call<SimSocket>,
+    clock: Clock,
+    method: Method,
+    body: &[u8],
+) -> Result<Answer, ClientError> {
     let length = if body.is_empty() { BodyLength::None } else { BodyLength::Known(body.len() as u64) };
     if let Err(error) = call.send_head(&head(method), "/path?query", length, clock.now()) {
         return Err(ClientError::Call(error, call.progress()));
