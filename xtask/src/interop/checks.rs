@@ -42,7 +42,11 @@ pub(super) const CHECKS: &[Check] = &[
     quick("upload of a file", |offers, _| offers.upload.is_some(), |to| upload(to, &[])),
     quick("upload, chunked", |offers, _| offers.upload.is_some(), |to| upload(to, &[CHUNKED])),
     // curl waits for no 100 over HTTP/2.
-    quick("upload, Expect: 100-continue", |offers, speaks| offers.upload.is_some() && !speaks.is_h2(), expect_continue),
+    quick(
+        "upload, Expect: 100-continue",
+        |offers, speaks| offers.upload.is_some() && offers.continues && !speaks.is_h2(),
+        expect_continue,
+    ),
     quick("big upload, chunked", |offers, _| offers.upload.is_some(), big_upload),
     quick("echo while still sending", |offers, _| offers.echoes, echo),
     quick("a slow response is not held back", |offers, _| offers.drips, drip),

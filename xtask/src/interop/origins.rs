@@ -33,6 +33,8 @@ pub(super) struct Offers {
     pub(super) echoes: bool,
     pub(super) drips: bool,
     pub(super) hints: bool,
+    /// It asks for a body whose client waits to be asked.
+    pub(super) continues: bool,
     /// It counts POSTs, and closes connections after one idle second.
     pub(super) counts_posts: bool,
     /// How many clients at once it can stand.
@@ -78,6 +80,7 @@ pub(super) const ORIGINS: &[Origin] = &[
             echoes: false,
             drips: false,
             hints: false,
+            continues: false,
             counts_posts: false,
             // It listens with a backlog of 5 and needs a connection a request.
             connections: 4,
@@ -113,7 +116,8 @@ pub(super) const ORIGINS: &[Origin] = &[
         scheme: "https",
         speaks: &[H2OverTls13],
         clients: &[H2c, Http1, H2OverTls13],
-        offers: Offers { biggest: Sample::Large, ..FILES_AND_PUT },
+        // nginx sends no 100 over HTTP/2.
+        offers: Offers { biggest: Sample::Large, continues: false, ..FILES_AND_PUT },
         start: |addr, files, folder| nginx(addr, files, folder, "ssl http2"),
     },
     Origin {
@@ -174,6 +178,7 @@ const FILES_AND_PUT: Offers = Offers {
     echoes: false,
     drips: false,
     hints: false,
+    continues: true,
     counts_posts: false,
     connections: 64,
 };
@@ -188,6 +193,7 @@ const APPLICATION: Offers = Offers {
     echoes: true,
     drips: true,
     hints: true,
+    continues: true,
     counts_posts: true,
     connections: 64,
 };
