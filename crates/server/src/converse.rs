@@ -219,32 +219,36 @@ impl Feeder {
     /// Waits until the client has the response, and serves whoever still holds the body and asks for it.
     async fn finish<S: Socket>(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
         exchange.flush().await?;
+        if exchange.has_whole_request() {
+            return Ok(());
+        }
         let mut resting = None;
         poll_fn(|cx| {
             let now = exchange.clock().now();
             self.0.is_awake();
-            while !exchange.has_whole_request() {
-                match self.0.demand(cx) {
-                    Demand::Over => return Poll::Ready(Ok(())),
-                    Demand::More => resting = None,
-                    Demand::Rest => {
-                        resting.get_or_insert(now);
-                    }
+            loop {
+                if self.0.demand(cx) == Demand::More {
+                    resting = None;
                 }
                 match self.poll_feed(cx, exchange, now) {
-                    Poll::Ready(Ok(())) => {}
+                    _ if exchange.has_whole_request() => return Poll::Ready(Ok(())),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {
-                        let held =
-                            resting.map(|since: Time| Deadline { at: since.after(HELD_FOR), timer: Timer::BodyRead });
-                        return self.poll_expired(cx, exchange, now, held).map(|expired| match expired {
-                            Expired::Client => Err(HandlerError::Client),
-                            Expired::Other => Ok(()),
-                        });
-                    }
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Pending => break,
                 }
             }
-            Poll::Ready(Ok(()))
+            match self.0.demand(cx) {
+                Demand::Over => return Poll::Ready(Ok(())),
+                Demand::More => {}
+                Demand::Rest => {
+                    resting.get_or_insert(now);
+                }
+            }
+            let held = resting.map(|since: Time| Deadline { at: since.after(HELD_FOR), timer: Timer::BodyRead });
+            self.poll_expired(cx, exchange, now, held).map(|expired| match expired {
+                Expired::Client => Err(HandlerError::Client),
+                Expired::Other => Ok(()),
+            })
         })
         .await
     }

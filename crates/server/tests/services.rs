@@ -344,7 +344,9 @@ fn a_body_works_in_another_task_and_beyond_the_response() {
             assert_eq!(tell.recv().await.unwrap().unwrap(), expected);
         }
         client.send("0\r\n\r\n").await;
+        rig.recorder.until_ended(1).await;
         assert_eq!(client.ask(post("/", "again")).await.text(), "taken", "the connection goes on");
+        rig.recorder.until_ended(2).await;
         assert_eq!(tell.recv().await.unwrap().unwrap(), "again");
         // A client that leaves amid a body: its reader is told.
         client.send(chunked("/")).await;
