@@ -184,8 +184,35 @@ impl Known {
             (25, b'p') => Self::ProxyAuthenticationInfo,
             _ => return None,
         };
-        name.eq_ignore_ascii_case(candidate.as_str().as_bytes()).then_some(candidate)
+        spells(name, candidate.as_str().as_bytes()).then_some(candidate)
     }
+}
+
+/// Whether `name` is `known` in any case, where both are of one length. `known` has letters, digits and hyphens alone.
+///
+/// Eight bytes at a time, and the last eight once more: most names take two or three comparisons.
+fn spells(name: &[u8], known: &[u8]) -> bool {
+    match name.len() {
+        0..4 => name.eq_ignore_ascii_case(known),
+        4..8 => same_4(name, known, 0) && same_4(name, known, name.len() - 4),
+        len => (0..len - 8).step_by(8).all(|at| same_8(name, known, at)) && same_8(name, known, len - 8),
+    }
+}
+
+/// Letters are the same but for bit 5, and only letters are: of what may stand in a known name, they alone have bit 6.
+fn same_8(name: &[u8], known: &[u8], at: usize) -> bool {
+    let word = |bytes: &[u8]| bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok()).map(u64::from_le_bytes);
+    let (Some(name), Some(known)) = (word(name), word(known)) else { return false };
+    let letters = (known & 0x4040_4040_4040_4040) >> 1;
+    (name ^ known) & !letters == 0
+}
+
+/// As [`same_8`], for four.
+fn same_4(name: &[u8], known: &[u8], at: usize) -> bool {
+    let word = |bytes: &[u8]| bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_le_bytes);
+    let (Some(name), Some(known)) = (word(name), word(known)) else { return false };
+    let letters = (known & 0x4040_4040) >> 1;
+    (name ^ known) & !letters == 0
 }
 
 impl fmt::Debug for Known {
@@ -224,6 +251,12 @@ mod tests {
                 // `_` for `-` and the like: a look-alike is another field.
                 near[at] = if near[at] == b'-' { b'_' } else { b'~' };
                 assert_eq!(Known::from_bytes(&near), None, "{:?}", String::from_utf8_lossy(&near));
+                // Every other byte in its place, but the other case of the first letter.
+                for other in 0..=u8::MAX {
+                    near[at] = other;
+                    let expected = near.eq_ignore_ascii_case(name).then_some(known);
+                    assert_eq!(Known::from_bytes(&near), expected, "{:?}", String::from_utf8_lossy(&near));
+                }
             }
             assert_eq!(Known::from_bytes(&name[..name.len() - 1]), None);
             assert_eq!(Known::from_bytes(&[name, b"s"].concat()), None);

@@ -1,6 +1,5 @@
 //! What a message looks like on the other side: hop-by-hop fields end here, and what we testify is added.
 
-use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{Method, StatusCode};
@@ -12,6 +11,7 @@ use sheave_proto::hop;
 use sheave_proto::known::Known;
 use sheave_proto::version::Version;
 use sheave_server::answer::Answer;
+use smallvec::SmallVec;
 
 use crate::config::ProxyConfig;
 use crate::upgrade;
@@ -79,7 +79,7 @@ fn onward(head: &mut RequestHead) -> Result<Onward, ProtocolError> {
 
 fn rewrite(head: &mut RequestHead, client: Client, config: &ProxyConfig) -> Result<(), Answer> {
     let version = head.version();
-    let host = head.authority().map(str::to_owned);
+    let host = head.authority().map(|host| Text::from_slice(host.as_bytes()));
     let fields = head.fields_mut();
     if let Some(pseudonym) = &config.pseudonym
         && hop::via_contains(fields, pseudonym)
@@ -101,44 +101,73 @@ fn rewrite(head: &mut RequestHead, client: Client, config: &ProxyConfig) -> Resu
 /// Sets the fields in which a proxy says for whom it asks. RFC 7239
 ///
 /// What a client says of itself is replaced unless it is trusted: an origin could not tell it from what we say.
-fn testify(fields: &mut Fields, client: Client, host: Option<&str>, config: &ProxyConfig) {
+fn testify(fields: &mut Fields, client: Client, host: Option<&[u8]>, config: &ProxyConfig) {
     let scheme = client.scheme();
     let client = client.peer.map(|peer| peer.ip().to_canonical());
     let is_trusted = client.is_some_and(|client| config.trust.as_ref().is_some_and(|trust| trust(client)));
-    let mut address = String::new();
-    let _ = match client {
-        Some(client) => write!(address, "{client}"),
-        None => write!(address, "unknown"),
-    };
+    let address = address_of(client);
+    let mut forwarded = Text::new();
+    let mut add = |part: &[u8]| forwarded.extend_from_slice(part);
     // RFC 7239 §6: an IPv6 address is quoted and in brackets.
-    let mut forwarded = String::from("for=");
-    let _ = match client {
-        Some(IpAddr::V6(client)) => write!(forwarded, "\"[{client}]\""),
-        _ => write!(forwarded, "{address}"),
-    };
+    let (before, after) = if matches!(client, Some(IpAddr::V6(_))) { ("for=\"[", "]\"") } else { ("for=", "") };
+    add(before.as_bytes());
+    add(&address);
+    add(after.as_bytes());
     if let Some(host) = host {
-        let _ = write!(forwarded, ";host=\"{host}\"");
+        add(b";host=\"");
+        add(host);
+        add(b"\"");
     }
-    let _ = write!(forwarded, ";proto={scheme}");
+    add(b";proto=");
+    add(scheme.as_bytes());
     if is_trusted {
-        append(fields, Known::Forwarded, forwarded.as_bytes());
-        append(fields, Known::XForwardedFor, address.as_bytes());
-        for (name, value) in [(Known::XForwardedHost, host), (Known::XForwardedProto, Some(scheme))] {
+        append(fields, Known::Forwarded, &forwarded);
+        append(fields, Known::XForwardedFor, &address);
+        for (name, value) in [(Known::XForwardedHost, host), (Known::XForwardedProto, Some(scheme.as_bytes()))] {
             if !fields.contains(name)
                 && let Some(value) = value
             {
-                let _ = fields.push(name, value.as_bytes());
+                let _ = fields.push(name, value);
             }
         }
         return;
     }
     fields.retain(|field| !is_testimony(field) && (config.keeps_underscores || !has_underscore(field)));
-    let _ = fields.push(Known::XForwardedFor, address.as_bytes());
+    let _ = fields.push(Known::XForwardedFor, &address);
     if let Some(host) = host {
-        let _ = fields.push(Known::XForwardedHost, host.as_bytes());
+        let _ = fields.push(Known::XForwardedHost, host);
     }
     let _ = fields.push(Known::XForwardedProto, scheme.as_bytes());
-    let _ = fields.push(Known::Forwarded, forwarded.as_bytes());
+    let _ = fields.push(Known::Forwarded, &forwarded);
+}
+
+/// What becomes a field's value: seldom longer, and then on the heap.
+type Text = SmallVec<[u8; 96]>;
+
+/// An address as the forwarding fields have it, or what stands there for one that is not known (RFC 7239 §6).
+///
+/// Without the formatter where most addresses are of IPv4: this is done for each request.
+fn address_of(client: Option<IpAddr>) -> Text {
+    let mut text = Text::new();
+    match client {
+        Some(IpAddr::V4(address)) => {
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    text.push(b'.');
+                }
+                if octet >= 100 {
+                    text.push(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    text.push(b'0' + octet / 10 % 10);
+                }
+                text.push(b'0' + octet % 10);
+            }
+        }
+        Some(IpAddr::V6(address)) => text.extend_from_slice(address.to_string().as_bytes()),
+        None => text.extend_from_slice(b"unknown"),
+    }
+    text
 }
 
 /// One more member at the end of a list.
@@ -238,4 +267,18 @@ fn append_via(fields: &mut Fields, version: Version, config: &ProxyConfig) {
 /// Whether a second such request does what one does. RFC 9110 §9.2.2
 pub(crate) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_formatter_writes_them() {
+        for text in ["0.0.0.0", "9.10.99.100", "255.255.255.255", "127.0.0.1", "192.0.2.109", "2001:db8::1", "::"] {
+            let address: IpAddr = text.parse().expect("an address");
+            assert_eq!(address_of(Some(address)).as_slice(), address.to_string().as_bytes());
+        }
+        assert_eq!(address_of(None).as_slice(), b"unknown");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -35,16 +36,21 @@ use crate::shared::Shared;
 
 /// Serves one connection to its end, and says how it ended. One that a limit refuses gets its first request answered with
 /// 503, and no other.
+///
+/// Its future is what an idle connection costs, so it holds what that needs, and all that has more to remember is boxed for
+/// as long as it lasts: one allocation for a request, which the allocator has just been given back, instead of 7 KiB for
+/// each connection.
 pub(crate) async fn serve<S: Socket, H: Handler<S>>(
-    admitted: Admitted<S>,
+    admitted: Box<Admitted<S>>,
     shared: Arc<Shared<H>>,
 ) -> (CloseReason, Phase) {
     let mut alarm = Alarm::default();
     let mut watch = shared.drain.watch();
-    let Arrived { mut leg, refused_by, client } = match arrive(admitted, &shared, &mut alarm, &mut watch).await {
-        Ok(arrived) => arrived,
-        Err(ended) => return ended,
-    };
+    let Arrived { mut leg, refused_by, client } =
+        match Box::pin(arrive(*admitted, &shared, &mut alarm, &mut watch)).await {
+            Ok(arrived) => arrived,
+            Err(ended) => return ended,
+        };
     let mut farewell = Farewell::default();
     while leg.machine().intent() == Intent::Continue {
         match next_request(&mut leg, &mut alarm, &mut watch).await {
@@ -52,16 +58,16 @@ pub(crate) async fn serve<S: Socket, H: Handler<S>>(
                 let machine = leg.machine_mut();
                 machine.start_drain();
                 machine.end(Intent::Linger(CloseReason::Refused(limit.label())));
-                refuse(&mut leg, &Answer::over(limit), Some(&head), &mut alarm, &mut watch).await;
+                Box::pin(refuse(&mut leg, &Answer::over(limit), Some(&head), &mut alarm, &mut watch)).await;
             }
             Next::Request(head) => {
-                exchange(&mut leg, head, &shared, &mut alarm, &mut watch, &mut farewell).await;
+                Box::pin(exchange(&mut leg, head, &shared, &mut alarm, &mut watch, &mut farewell)).await;
             }
-            Next::Refused(answer) => refuse(&mut leg, &answer, None, &mut alarm, &mut watch).await,
+            Next::Refused(answer) => Box::pin(refuse(&mut leg, &answer, None, &mut alarm, &mut watch)).await,
             Next::Over => break,
         }
     }
-    let ended = leg.close(&mut alarm, &mut watch).await;
+    let ended = Box::pin(leg.close(&mut alarm, &mut watch)).await;
     drop(client);
     ended
 }
@@ -96,14 +102,18 @@ async fn exchange<S: Socket, H: Handler<S>>(
     let place = shared.admission.exchange();
     let end = match &place {
         Some(_) => {
-            guard::run(shared.handler.handle(&mut exchange), clock, deadline, &tunnel, &mut guard_alarm, watch).await
+            let handler = pin!(shared.handler.handle(&mut exchange));
+            guard::run(handler, clock, deadline, &tunnel, &mut guard_alarm, watch).await
         }
         None => exchange.turn_away(shared.config.over_limit.decide(Limit::Exchanges)),
     };
     exchange.end_as(&end);
     if !matches!(end, Guarded::Forced | Guarded::TurnedAway) {
-        let rest = exchange.finish(shared.context.linger.max_bytes);
-        match guard::run(rest, clock, deadline, &tunnel, &mut guard_alarm, watch).await {
+        let finished = {
+            let rest = pin!(exchange.finish(shared.context.linger.max_bytes));
+            guard::run(rest, clock, deadline, &tunnel, &mut guard_alarm, watch).await
+        };
+        match finished {
             Guarded::Forced => {
                 exchange.note_error(CloseReason::DrainForced.label());
                 exchange.truncate(CloseReason::DrainForced);

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
@@ -45,16 +45,17 @@ impl IsTunnel {
 /// Runs `handler` until it is done, panics, or has no time left. Once it is a tunnel, `deadline` is not its own any more,
 /// and a drain gives it a tunnel's grace.
 ///
+/// The handler stays where its caller has pinned it: moved in here, its future would be there twice.
+///
 /// `alarm` is armed only where there is a deadline or a drain: in ordinary operation it costs nothing.
 pub(crate) async fn run(
-    handler: impl Future<Output = Result<(), HandlerError>>,
+    mut handler: Pin<&mut impl Future<Output = Result<(), HandlerError>>>,
     clock: Clock,
     deadline: Option<Time>,
     tunnel: &IsTunnel,
     alarm: &mut Alarm,
     watch: &mut DrainWatch,
 ) -> Guarded {
-    let mut handler = pin!(handler);
     poll_fn(|cx| {
         watch.register(cx);
         // The handler is dropped after a panic, and what it borrowed is closed, not used: nothing broken is seen.

@@ -133,6 +133,8 @@ impl<H> Server<H> {
     {
         let shared = self.shared.clone();
         let place = Place::take(shared.live.clone(), admitted.refused_by.is_some());
+        // Wanted for the connection's beginning alone, and no part of what its task keeps until its end.
+        let admitted = Box::new(admitted);
         tokio::spawn(async move {
             let drain = shared.drain.clone();
             let (reason, phase) = serve(admitted, shared).await;

@@ -60,10 +60,10 @@ pub(crate) struct Section<S> {
 }
 
 /// Field lines for which room is made at once: few heads have more.
-const USUAL_LINES: usize = 16;
+const USUAL_LINES: usize = 20;
 
 /// Room behind a head's bytes for the fields that a proxy adds.
-const SPARE_BYTES: usize = 192;
+const SPARE_BYTES: usize = 320;
 
 impl<S: StartLine> Section<S> {
     /// Takes bytes off the front of `input` into the section in `slot`, or past it when all of it is in `input`. Never
