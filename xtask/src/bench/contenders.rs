@@ -204,10 +204,12 @@ impl Place {
             Kind::Sheave { logs } => {
                 let mut command = Command::new(self.programs.sheave());
                 command.args(["proxy", "--workers", "1", "--max-upstream-idle", "4096"]);
-                command.args(["--from", &plain.to_string(), "--to", &self.origin.to_string()]);
+                // With a certificate, an address without a scheme would be one for TLS.
+                let scheme = if self.programs.has_tls() { "http://" } else { "" };
+                command.args(["--from", &format!("{scheme}{plain}"), "--to", &self.origin.to_string()]);
                 if self.programs.has_tls() {
-                    command.args(["--tls-from", &tls.to_string()]);
-                    command.arg("--tls-certificate").arg(&self.certificate).arg("--tls-key").arg(&self.key);
+                    command.args(["--from", &format!("https://{tls}")]);
+                    command.arg("--tls-cert").arg(&self.certificate).arg("--tls-key").arg(&self.key);
                 }
                 command.arg("--access-log");
                 if *logs {

@@ -36,7 +36,7 @@ impl Programs {
             ensure!(command::succeeds(&mut build)?, "this does not build; the compiler's words stand above");
         }
         let help = command::capture(Command::new(&sheave).args(["proxy", "--help"]))?;
-        let has_tls = command::both(&help).contains("--tls-from");
+        let has_tls = command::both(&help).contains("--tls-cert");
         Ok(Self { sheave, has_tls, peers: target.join("release") })
     }
 
