@@ -56,8 +56,8 @@ fn announced(table: &mut Table, place: &Place<'_>, server: &str, to: &str, speak
         let first = said.body.lines().next().context("nginx said nothing")?;
         Ok(first.to_owned())
     });
-    let target = Target { base, files: place.files, offers: &ORIGINS[0].offers, direct: false };
-    try_all(table, &target, &mut origin, true)?;
+    let target = Target { base, files: place.files, offers: &ORIGINS[0].offers, direct: false, with_long: true };
+    try_all(table, &target, &mut origin)?;
     drop(front);
     proxy.examine(table, None);
     Ok(())

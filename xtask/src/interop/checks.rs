@@ -19,6 +19,14 @@ pub(super) struct Target<'a> {
     pub(super) offers: &'a Offers,
     /// No proxy is in between.
     pub(super) direct: bool,
+    /// Long checks are made, too, and with the largest files.
+    pub(super) with_long: bool,
+}
+
+impl Target<'_> {
+    fn biggest(&self) -> Sample {
+        if self.with_long { self.offers.biggest } else { self.offers.biggest.min(Sample::Large) }
+    }
 }
 
 /// One check: its name, the origins and clients that it fits, and the doing. It returns what was seen, for the table.
@@ -170,12 +178,12 @@ fn range_and_condition(to: &Target<'_>) -> Result<String> {
 }
 
 fn big_download(to: &Target<'_>) -> Result<String> {
-    download(to, to.offers.biggest)
+    download(to, to.biggest())
 }
 
 fn aborted_download(to: &Target<'_>) -> Result<String> {
     for _ in 0..3 {
-        Curl::new().url(to.base, &path(to.offers.biggest)).abort_after(1 << 20)?;
+        Curl::new().url(to.base, &path(to.biggest())).abort_after(1 << 20)?;
     }
     download(to, Sample::Small).context("after the aborted ones")?;
     Ok("3 cut after 1 MiB, next one whole".to_owned())

@@ -39,8 +39,8 @@ fn haproxy(table: &mut Table, place: &Place<'_>, speaks: Speaks, bind: &str, ser
     let mut front = peers::haproxy("haproxy-front", &config, place.folder, &[])?;
     front.wait_until_it_listens(front_addr)?;
     let base = Base { addr: front_addr, speaks };
-    let target = Target { base, files: place.files, offers: &origin().offers, direct: false };
-    try_all(table, &target, &mut running, true)?;
+    let target = Target { base, files: place.files, offers: &origin().offers, direct: false, with_long: true };
+    try_all(table, &target, &mut running)?;
     // HAProxy keeps its connections to the proxy: they close with it.
     drop(front);
     proxy.examine(table, None);
@@ -62,8 +62,8 @@ fn nginx(table: &mut Table, place: &Place<'_>) -> Result<()> {
     let mut front = peers::nginx("nginx-front", &config, place.folder, &[])?;
     front.wait_until_it_listens(front_addr)?;
     let base = Base { addr: front_addr, speaks: Speaks::H2OverTls13 };
-    let target = Target { base, files: place.files, offers: &origin().offers, direct: false };
-    try_all(table, &target, &mut running, true)?;
+    let target = Target { base, files: place.files, offers: &origin().offers, direct: false, with_long: true };
+    try_all(table, &target, &mut running)?;
     drop(front);
     proxy.examine(table, None);
     Ok(())

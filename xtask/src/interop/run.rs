@@ -116,7 +116,7 @@ fn alone(table: &mut Table, origin: &Origin, files: &Files, folder: &Path) -> Re
     running[0].wait_until_it_listens(addr)?;
     for speaks in origin.speaks {
         let base = Base { addr, speaks: *speaks };
-        try_all(table, &Target { base, files, offers: &origin.offers, direct: true }, &mut running, true)?;
+        try_all(table, &Target { base, files, offers: &origin.offers, direct: true, with_long: true }, &mut running)?;
     }
     Ok(())
 }
@@ -129,19 +129,20 @@ fn behind(table: &mut Table, origin: &Origin, place: &Place<'_>) -> Result<()> {
     let proxy = Proxy::start(place.binary, &format!("{}://{addr}", origin.scheme), &[], place.folder)?;
     for (index, speaks) in origin.clients.iter().enumerate() {
         let base = proxy.base(*speaks);
-        let target = Target { base, files: place.files, offers: &origin.offers, direct: false };
-        try_all(table, &target, &mut running, index == 0)?;
+        let target = Target { base, files: place.files, offers: &origin.offers, direct: false, with_long: index == 0 };
+        try_all(table, &target, &mut running)?;
     }
     let drips = origin.offers.drips.then(|| proxy.base(origin.clients[0]));
     proxy.examine(table, drips);
     Ok(())
 }
 
-/// Makes all checks that fit; only the quick ones unless `with_long`.
-pub(super) fn try_all(table: &mut Table, target: &Target<'_>, origin: &mut [Running], with_long: bool) -> Result<()> {
+/// Makes all checks that fit.
+pub(super) fn try_all(table: &mut Table, target: &Target<'_>, origin: &mut [Running]) -> Result<()> {
     let speaks = target.base.speaks;
     table.speaks = speaks.name();
-    let fits = CHECKS.iter().filter(|check| (check.fits)(target.offers, speaks) && (with_long || !check.is_long));
+    let fits =
+        CHECKS.iter().filter(|check| (check.fits)(target.offers, speaks) && (target.with_long || !check.is_long));
     for check in fits {
         table.check(check.name, || (check.run)(target));
         origin.iter_mut().try_for_each(Running::expect_alive).context("no more checks here: the origin is gone")?;
