@@ -233,9 +233,11 @@ impl<S: Socket> Http1<S> {
         (self.is_tunnel() || self.leg().machine().ends_by_close()) && self.leg().socket().is_cut_off()
     }
 
-    /// Why writing failed, where no byte of a response came either.
+    /// Why writing failed, where no byte of a response came either, or where what looks like a FIN would say that a tunnel
+    /// was ended: a kernel tells an RST once, and the end of the stream from then on.
     fn unanswered_fault(&self) -> Option<IoFault> {
-        self.write_fault.filter(|_| !self.leg().machine().has_answered())
+        let machine = self.leg().machine();
+        self.write_fault.filter(|_| machine.is_tunnel() || !machine.has_answered())
     }
 
     pub(crate) fn rest(&mut self) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::observe::ConnectionId;
-use sheave_lifecycle::phase::Side;
+use sheave_lifecycle::phase::{Phase, Side};
 
 use crate::run::{Ended, Record};
 use crate::trace::{Entry, Seen, What, Whose, WireIndex};
@@ -260,6 +260,8 @@ impl Watch {
                 self.live.remove(&wire);
             }
             What::Seen(Seen::Opened(Side::Downstream, _)) => live.doing = Doing::Waiting,
+            // In the middle of an exchange, too.
+            What::Seen(Seen::Moved(Side::Downstream, _, Phase::Tunnel)) => live.doing = Doing::Exchange,
             What::Seen(Seen::Moved(Side::Downstream, id, _)) => {
                 // Told at the beginning and at the end of each exchange.
                 let has_begun = live.doing != Doing::Exchange;
@@ -295,7 +297,6 @@ fn ours(record: &Record, what: &What) -> Option<(WireIndex, bool)> {
 mod tests {
     use sheave_lifecycle::deadline::Timer;
     use sheave_lifecycle::observe::{MadeBy, Outcome};
-    use sheave_lifecycle::phase::Phase;
 
     use super::*;
     use crate::fault::{Way, WireName};

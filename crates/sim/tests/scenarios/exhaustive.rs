@@ -53,6 +53,11 @@ fn client() {
 }
 
 #[test]
+fn tunnel() {
+    every_fault("tunnel", 0, 1);
+}
+
+#[test]
 fn relay_one() {
     every_fault("relay", 0, 3);
 }

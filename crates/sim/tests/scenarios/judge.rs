@@ -11,10 +11,14 @@ use crate::catalogue::{self, Scenario};
 use crate::handler::SCRIPTED_PANIC;
 use crate::http_laws;
 use crate::settings::{LAW, Settings};
+use crate::tunnel;
 use crate::worlds;
 
 /// The scenarios of a world, as plans name them; those that are too long for a fault at every byte, if `with_long`.
 pub(crate) fn scenarios(world: &str, with_long: bool) -> Vec<String> {
+    if world == "tunnel" {
+        return tunnel::scenarios();
+    }
     let suits = |scenario: &&Scenario| scenario.worlds.contains(&world) && (with_long || !scenario.is_long);
     catalogue::ALL.iter().filter(suits).map(|scenario| format!("{world}/{}", scenario.name)).collect()
 }
@@ -22,8 +26,11 @@ pub(crate) fn scenarios(world: &str, with_long: bool) -> Vec<String> {
 /// Runs `plan`, and says which laws it broke.
 pub(crate) fn judge(plan: &Plan) -> (Record, Vec<Violation>) {
     let (world, name) = plan.scenario.split_once('/').expect("a scenario is named by its world and its messages");
-    let scenario = catalogue::scenario(name);
     fastrand::seed(plan.seed);
+    if world == "tunnel" {
+        return tunnel::judge(plan, name, Settings::of(plan, &catalogue::scenario("get")));
+    }
+    let scenario = catalogue::scenario(name);
     let diary = Diary::default();
     let settings = Settings::of(plan, &scenario);
     let mut record = match world {

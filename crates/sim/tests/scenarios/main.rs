@@ -16,4 +16,5 @@ mod replay;
 mod same;
 mod settings;
 mod talk;
+mod tunnel;
 mod worlds;

@@ -33,6 +33,11 @@ fn client_at_random() {
 }
 
 #[test]
+fn tunnel_at_random() {
+    at_random("tunnel");
+}
+
+#[test]
 fn relay_at_random() {
     at_random("relay");
 }

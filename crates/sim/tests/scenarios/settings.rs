@@ -62,6 +62,7 @@ impl Settings {
             body: TIMEOUT,
             idle: TIMEOUT,
             response: TIMEOUT,
+            tunnel_idle: TIMEOUT,
             ..Timeouts::default()
         };
         let connection = ConnectionConfig { timeouts, ..ConnectionConfig::default() };

@@ -91,6 +91,22 @@ pub(crate) async fn serve<H: Handler<SimSocket>>(
     handler: H,
     pool: Option<&Pool<SimConnector>>,
 ) {
+    let clients = |net: &SimNet| {
+        let play = |which| tokio::spawn(client::play(net.clone(), scenario.clone(), which));
+        (0..scenario.clients).map(play).collect()
+    };
+    serve_to(net, clients, config, clock, handler, pool).await;
+}
+
+/// Serves what clients `clients` begins with `handler`, until they and all connections have ended by themselves; drains then.
+pub(crate) async fn serve_to<H: Handler<SimSocket>>(
+    net: SimNet,
+    clients: impl FnOnce(&SimNet) -> Vec<JoinHandle<()>>,
+    config: &ServerConfig,
+    clock: Clock,
+    handler: H,
+    pool: Option<&Pool<SimConnector>>,
+) {
     let observer = Arc::new(Recorder::new(net.clone()));
     let drain = Drain::default();
     let server = Server::new(handler, *config, clock, observer, drain.clone());
@@ -100,8 +116,7 @@ pub(crate) async fn serve<H: Handler<SimSocket>>(
         let (server, listener) = (server.clone(), net.listen(FRONT));
         async move { server.serve(listener).await }
     });
-    let clients = (0..scenario.clients).map(|which| tokio::spawn(client::play(net.clone(), scenario.clone(), which)));
-    for client in clients.collect::<Vec<_>>() {
+    for client in clients(&net) {
         watched(&net, pool, finish(&net, client)).await;
     }
     watched(&net, pool, all_closed(&net)).await;
@@ -138,7 +153,7 @@ async fn finish<T>(net: &SimNet, task: JoinHandle<T>) -> Option<T> {
     task.await.inspect_err(|error| note(net, error)).ok()
 }
 
-async fn stop(net: &SimNet, task: JoinHandle<()>) {
+pub(crate) async fn stop(net: &SimNet, task: JoinHandle<()>) {
     task.abort();
     finish(net, task).await;
 }
