@@ -292,7 +292,7 @@ mod tests {
         let (mut cursor, mut pieces) = (Cursor::default(), Vec::new());
         loop {
             let mut cx = Context::from_waker(Waker::noop());
-            let Poll::Ready(part) = content.poll_part(&mut cx, &mut cursor) else { panic!("is there") };
+            let Poll::Ready(part) = content.poll_part(&mut cx, &mut cursor) else { unreachable!("all is here") };
             let part = part.map_err(|error| error.to_string())?;
             if !part.data.is_empty() {
                 pieces.push(part.data);

@@ -177,3 +177,170 @@ impl fmt::Debug for Decoder {
         f.debug_struct("Decoder").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, any(feature = "brotli", feature = "gzip", feature = "zstd")))]
+mod tests {
+    use compression_codecs::EncodeV2;
+    use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
+
+    use super::*;
+
+    fn encoded(mut encoder: impl EncodeV2, content: &[u8]) -> Vec<u8> {
+        let mut encoded = Vec::new();
+        let mut input = PartialBuffer::new(content);
+        let mut room = vec![0; 64 * 1024];
+        loop {
+            let mut output = WriteBuffer::new_initialized(&mut room);
+            let is_over = if input.unwritten().is_empty() {
+                encoder.finish(&mut output).expect("there is room")
+            } else {
+                encoder.encode(&mut input, &mut output).expect("there is room");
+                false
+            };
+            encoded.extend_from_slice(output.written());
+            if is_over {
+                return encoded;
+            }
+        }
+    }
+
+    fn coded(name: &str, content: &[u8]) -> Vec<u8> {
+        match name {
+            #[cfg(feature = "gzip")]
+            "gzip" => encoded(compression_codecs::GzipEncoder::new(flate_level()), content),
+            #[cfg(feature = "brotli")]
+            "br" => encoded(compression_codecs::BrotliEncoder::new(quick()), content),
+            #[cfg(feature = "zstd")]
+            "zstd" => encoded(compression_codecs::ZstdEncoder::new(3), content),
+            name => unreachable!("{name} is not known"),
+        }
+    }
+
+    #[cfg(feature = "gzip")]
+    fn flate_level() -> compression_codecs::flate::params::FlateEncoderParams {
+        compression_codecs::core::Level::Default.into()
+    }
+
+    #[cfg(feature = "brotli")]
+    fn quick() -> compression_codecs::brotli::params::EncoderParams {
+        compression_codecs::brotli::params::EncoderParams::default()
+            .quality(compression_codecs::core::Level::Precise(5))
+    }
+
+    /// All that comes out of `pieces`, and whether they end where an end may be.
+    fn decoded(coding: &Coding, pieces: impl IntoIterator<Item = Vec<u8>>) -> io::Result<(Vec<u8>, bool)> {
+        let mut decoder = Decoder::new((coding.decoder)());
+        let mut all = Vec::new();
+        for piece in pieces {
+            decoder.input = piece.into();
+            while let Some(data) = decoder.next()? {
+                assert!(!data.is_empty() && data.len() <= PIECE_BYTES);
+                all.extend_from_slice(&data);
+            }
+        }
+        Ok((all, decoder.state != State::Amid))
+    }
+
+    fn text(len: usize) -> Vec<u8> {
+        (0..len).flat_map(|place| (place ^ (place / 1000)).to_le_bytes()[..1].to_vec()).collect()
+    }
+
+    #[test]
+    fn whole_and_byte_by_byte() {
+        for coding in CODINGS {
+            for len in [0, 1, 100, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
+                let content = text(len);
+                let encoded = coded(coding.name, &content);
+                let expected = (content, true);
+                assert_eq!(decoded(coding, [encoded.clone()]).unwrap(), expected, "{} {len}", coding.name);
+                let bytes = encoded.iter().map(|byte| vec![*byte]);
+                assert_eq!(decoded(coding, bytes).unwrap(), expected, "{} {len}", coding.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_broken_is_never_whole() {
+        for coding in CODINGS {
+            let content = text(5000);
+            let encoded = coded(coding.name, &content);
+            for len in 1..encoded.len() {
+                let found = decoded(coding, [encoded[..len].to_vec()]);
+                assert!(!matches!(found, Ok((_, true))), "{} {len}", coding.name);
+            }
+            for place in 0..encoded.len() {
+                let mut broken = encoded.clone();
+                broken[place] ^= 0x10;
+                // Not every bit means something; but none may make it something else that counts as whole, where the coding
+                // has a check of its own.
+                if let Ok((found, true)) = decoded(coding, [broken])
+                    && coding.name == "gzip"
+                {
+                    assert_eq!(found, content, "{} {place}", coding.name);
+                }
+            }
+            assert!(decoded(coding, [b"no coding at all, and long enough to be told from one".to_vec()]).is_err());
+        }
+    }
+
+    #[test]
+    fn what_follows_an_end() {
+        for coding in CODINGS {
+            let one = coded(coding.name, b"one");
+            let two = [one.clone(), coded(coding.name, b"two")].concat();
+            let found = decoded(coding, [two.clone()]);
+            let by_bytes = decoded(coding, two.iter().map(|byte| vec![*byte]));
+            if coding.name == "br" {
+                assert!(found.is_err() && by_bytes.is_err());
+            } else {
+                assert_eq!(found.unwrap(), (b"onetwo".to_vec(), true), "{}", coding.name);
+                assert_eq!(by_bytes.unwrap(), (b"onetwo".to_vec(), true), "{}", coding.name);
+            }
+            assert!(decoded(coding, [[&one[..], b"garbage that is none"].concat()]).is_err(), "{}", coding.name);
+        }
+    }
+
+    /// A few KiB that become many MiB come a piece at a time, however much of them is here.
+    #[test]
+    fn bombs_go_off_piece_by_piece() {
+        for coding in CODINGS {
+            let len = 16 * 1024 * 1024;
+            let bomb = coded(coding.name, &vec![0; len]);
+            assert!(bomb.len() < len / 500, "{} {}", coding.name, bomb.len());
+            let mut decoder = Decoder::new((coding.decoder)());
+            decoder.input = bomb.into();
+            let mut total = 0;
+            while let Some(data) = decoder.next().unwrap() {
+                assert!(data.len() <= PIECE_BYTES);
+                total += data.len();
+            }
+            assert_eq!((total, decoder.state == State::Ended), (len, true), "{}", coding.name);
+        }
+    }
+
+    #[test]
+    fn which_content_is_decoded() {
+        let coding = CODINGS[0].name;
+        let on = Decoding { is_on: true };
+        assert!(on.accepted().unwrap().to_str().unwrap().contains(coding));
+        assert!(Decoding { is_on: false }.accepted().is_none());
+        for (decoding, status, lines, expected) in [
+            (on, 200, &[coding][..], true),
+            (on, 404, &[&coding.to_ascii_uppercase()], true),
+            (on, 206, &[coding], false),
+            (on, 200, &[], false),
+            (on, 200, &["identity"], false),
+            (on, 200, &["compress"], false),
+            (on, 200, &[coding, coding], false),
+            (on, 200, &[&format!("{coding}, {coding}")], false),
+            (Decoding { is_on: false }, 200, &[coding], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            lines.iter().for_each(|line| {
+                headers.append(CONTENT_ENCODING, HeaderValue::from_str(line).unwrap());
+            });
+            let found = decoding.decoder(StatusCode::from_u16(status).unwrap(), &headers);
+            assert_eq!(found.is_some(), expected, "{status} {lines:?}");
+        }
+    }
+}

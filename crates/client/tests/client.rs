@@ -396,41 +396,6 @@ fn names_are_looked_up() {
     });
 }
 
-#[test]
-fn deadlines_by_phase_and_for_the_whole() {
-    run(async {
-        let short = Duration::from_millis(30);
-        let silent = Origin::start(async |mut connection| {
-            connection.must_request().await;
-            connection.drain().await;
-        })
-        .await;
-        let rig = Rig::with(|builder| builder.response_timeout(short));
-        let error = rig.client.get(url(&silent, "/")).send().await.unwrap_err();
-        assert_eq!((error.label(), error.request_was_sent()), ("upstream-response-timeout", Sent::Maybe));
-        assert!(error.is_timeout() && error.is_safe_to_retry() && !error.is_connect());
-        rig.finish();
-
-        let rig = Rig::new();
-        let error = rig.client.post(url(&silent, "/")).timeout(short).send().await.unwrap_err();
-        assert_eq!((error.label(), error.request_was_sent()), ("timeout", Sent::Maybe));
-        assert!(error.is_timeout() && !error.is_safe_to_retry());
-        assert_eq!(rig.ends().last().map(|end| end.label()), Some("timeout-exchange"));
-        rig.finish();
-
-        let stops = Origin::saying("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello").await;
-        for (rig, label) in [
-            (Rig::with(|builder| builder.body_timeout(short)), "upstream-body-timeout"),
-            (Rig::with(|builder| builder.timeout(Some(Duration::from_millis(300)))), "timeout"),
-        ] {
-            let response = rig.client.get(url(&stops, "/")).send().await.unwrap();
-            let error = response.bytes().await.unwrap_err();
-            assert_eq!((error.label(), error.is_timeout(), error.request_was_sent()), (label, true, Sent::Yes));
-            rig.finish();
-        }
-    });
-}
-
 /// Retries happen on evidence, under a budget, with content that is still here; else the error says why not.
 #[test]
 fn retries_on_evidence() {
