@@ -14,7 +14,7 @@ pub(crate) struct ClientTimeouts {
     /// From accept to a connection that can carry requests: its PROXY header, and the TLS handshake; then it is closed.
     ///
     /// Where there is neither, it means nothing.
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "10s")]
+    #[arg(long, visible_alias = "tls-handshake-timeout", value_name = "TIME", value_parser = parse_timeout, default_value = "10s")]
     pub(crate) handshake_timeout: Duration,
 
     /// From then to the first byte of the first request; then the connection is closed.
