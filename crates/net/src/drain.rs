@@ -96,6 +96,12 @@ impl Drain {
         self.0.report.lock().unwrap_or_else(PoisonError::into_inner).count(fate);
     }
 
+    /// Notes exchanges that were cut off by the end of the grace beyond those that [`Self::count`] tells of: a connection can
+    /// carry several.
+    pub fn count_lost(&self, exchanges: u64) {
+        self.0.report.lock().unwrap_or_else(PoisonError::into_inner).lost += exchanges;
+    }
+
     /// What has become of connections so far.
     pub fn report(&self) -> DrainReport {
         *self.0.report.lock().unwrap_or_else(PoisonError::into_inner)

@@ -212,6 +212,11 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         self.inbox.len() as u64
     }
 
+    /// Whether bytes are owed to the peer that the kernel does not take.
+    pub fn is_stalled(&self) -> bool {
+        self.life.is_stalled()
+    }
+
     /// Whether bytes are owed to the peer: here, or in layers of the socket.
     pub fn has_unsent(&self) -> bool {
         !self.outbox.is_empty() || self.socket().has_unsent()

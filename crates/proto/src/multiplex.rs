@@ -159,11 +159,17 @@ impl<R: Role> Multiplex<R> {
             self.going = Going::Final(match goaway.code {
                 ErrorCode::None => self.going_for().unwrap_or(CloseReason::Agreed),
                 // The framing layer's own verdict.
-                ErrorCode::EnhanceYourCalm => CloseReason::Flooded(goaway.code.label()),
+                ErrorCode::EnhanceYourCalm => match Flood::told_in(bytes) {
+                    Some(flood) => flood.into(),
+                    None => CloseReason::Flooded(goaway.code.label()),
+                },
                 code => CloseReason::Protocol(code.label()),
             });
         }
-        self.settle();
+        // A stream that the framing layer has taken already may be about to be told of: that is asked for first.
+        if R::SIDE == Side::Upstream {
+            self.settle();
+        }
         Ok(())
     }
 
@@ -173,6 +179,15 @@ impl<R: Role> Multiplex<R> {
             true => CloseReason::Truncated,
             false => CloseReason::PeerClosed,
         }));
+    }
+
+    /// The framing layer has ended the connection for this reason. Where its GOAWAY went out, that said as much, or more.
+    pub fn note_verdict(&mut self, reason: CloseReason) {
+        let told = match self.going {
+            Going::Final(told @ (CloseReason::Flooded(_) | CloseReason::Protocol(_))) => told,
+            _ => reason,
+        };
+        self.end_with(Intent::Linger(told));
     }
 
     /// Whether a further stream may be opened. A client asks before it does; the peer's own bound is the framing layer's to
@@ -243,8 +258,10 @@ impl<R: Role> Multiplex<R> {
         self.going != Going::Open
     }
 
-    /// What is to be sent now, each thing once. Ask after every event.
+    /// What is to be sent now, each thing once. Ask after every event, and after every stream that came with it was told of:
+    /// with the last one that will be, the connection may be over.
     pub fn order(&mut self, now: Time) -> Option<Order> {
+        self.settle();
         if self.end.is_some() {
             return None;
         }

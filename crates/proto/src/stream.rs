@@ -142,7 +142,7 @@ impl<R: Role> Stream<R> {
     /// directions have ended, or the peer was first. RFC 9113 §5.4.2, §8.1
     pub fn reset_code(&self) -> Option<ErrorCode> {
         let (intent, _) = self.end?;
-        let has_sent_all = R::end_of_sending(self.state).is_none() && self.state.is_over();
+        let has_sent_all = R::end_of_sending(self.state).is_none() && self.state.is_over() && self.held_back.is_none();
         if self.peer_code.is_some() || (has_sent_all && self.peer_has_ended) {
             return None;
         }
@@ -360,16 +360,19 @@ impl<R: Role> Machine for Stream<R> {
     }
 
     fn deadline(&self, is_waiting: bool) -> Option<Deadline> {
-        if self.end.is_some() {
-            return None;
+        let window = self.config.http2.window_timeout;
+        let write = self.held_back.map(|since| Deadline { at: since.after(window), timer: Timer::Write });
+        match self.end {
+            // All was given, and not all let out.
+            Some((Intent::Close(_), _)) => return write,
+            Some(_) => return None,
+            None => {}
         }
         let owed = match self.tunnel {
             Some(since) => self.tunnel_deadline(since, is_waiting),
             None if is_waiting => self.owed(),
             None => None,
         };
-        let window = self.config.http2.window_timeout;
-        let write = self.held_back.map(|since| Deadline { at: since.after(window), timer: Timer::Write });
         Deadline::earlier(owed, write)
     }
 
@@ -390,7 +393,12 @@ impl<R: Role> Machine for Stream<R> {
     }
 
     fn expired(&mut self, timer: Timer) {
-        self.end_with(R::end_after_timeout(self.state, timer));
+        let intent = R::end_after_timeout(self.state, timer);
+        match &mut self.end {
+            // It was not the end after all.
+            Some((end @ Intent::Close(_), _)) if self.held_back.is_some() => *end = intent,
+            _ => self.end_with(intent),
+        }
     }
 
     fn end(&mut self, intent: Intent) {

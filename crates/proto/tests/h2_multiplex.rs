@@ -241,12 +241,25 @@ fn what_the_framing_layer_says_of_the_end_is_its_reason() {
     ] {
         let mut multiplex = server(config());
         multiplex.send(&goaway(0, code), at(2)).unwrap();
+        // A stream that came before may not have been told of.
+        assert_eq!(multiplex.intent(), Intent::Continue);
+        assert_eq!(multiplex.order(at(2)), None);
         assert_eq!(multiplex.intent(), Intent::Linger(reason));
         assert_eq!(
             multiplex.goaway_code(),
             Some(code).filter(|code| *code != ErrorCode::Compression).or(Some(ErrorCode::Protocol))
         );
     }
+}
+
+#[test]
+fn a_stream_that_is_told_of_after_the_last_goaway_went_out_is_served() {
+    let mut multiplex = server(config());
+    multiplex.send(&goaway(1, ErrorCode::None), at(2)).unwrap();
+    multiplex.open_stream(at(2));
+    assert_eq!((multiplex.order(at(2)), multiplex.intent()), (None, Intent::Continue));
+    multiplex.close_stream(at(3));
+    assert_eq!(multiplex.intent(), Intent::Linger(CloseReason::Agreed));
 }
 
 #[test]

@@ -370,6 +370,26 @@ fn a_closed_window_is_timed_out() {
 }
 
 #[test]
+fn what_was_given_whole_is_not_over_while_the_window_holds_it_back() {
+    for is_let_out in [true, false] {
+        let mut stream = opened("GET", &[], true).unwrap();
+        stream.send_head(&head(200), BodyLength::Known(9), at(0)).unwrap();
+        stream.send_data(9, true, at(0)).unwrap();
+        stream.hold_back(at(3));
+        assert_eq!(stream.deadline(false), due(10, Timer::Write));
+        if is_let_out {
+            stream.let_go();
+            assert_eq!((stream.deadline(false), stream.intent()), (None, Intent::Close(CloseReason::Agreed)));
+            assert_eq!(stream.reset_code(), None);
+        } else {
+            stream.expired(Timer::Write);
+            assert_eq!(stream.intent(), Intent::Abort(CloseReason::TimedOut(Timer::Write)));
+            assert_eq!((stream.deadline(false), stream.reset_code()), (None, Some(ErrorCode::Cancel)));
+        }
+    }
+}
+
+#[test]
 fn content_is_asked_for_once() {
     let mut stream = opened("POST", &[("expect", "100-continue")], false).unwrap();
     assert!(stream.awaits_continue());

@@ -22,6 +22,13 @@ pub struct ServerConfig {
     ///
     /// A handshake that is over at once, by what was here already, needs no place.
     pub max_handshakes: usize,
+    /// Whether a client may begin with HTTP/2 on a connection without TLS because it knows that we speak it (RFC 9113 §3.3);
+    /// it costs those of HTTP/1 nothing. Otherwise its preface is answered with 505. Default: true.
+    ///
+    /// Behind TLS, ALPN alone decides, as the RFC asks: a preface that was not agreed on is answered with 505. There is no
+    /// `Upgrade: h2c`, which RFC 9113 dropped. What HTTP/2 connections are held to is
+    /// [`ConnectionConfig::http2`](sheave_proto::config::ConnectionConfig::http2).
+    pub prior_knowledge: bool,
     /// How long a client that is owed bytes may take none. Default: 30 s.
     pub write_timeout: Duration,
     /// How a lingering close ends.
@@ -45,6 +52,7 @@ impl Default for ServerConfig {
             connection: ConnectionConfig::default(),
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 4096,
+            prior_knowledge: true,
             write_timeout: Duration::from_secs(30),
             linger: LingerPlan::default(),
             exchange_timeout: None,

@@ -1,36 +1,35 @@
 //! One connection from accept to close: request after request, each ended properly, and one reason at the end.
 
-use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
-use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::drain::Farewell;
-use sheave_lifecycle::limit::{Limit, Overflow};
+use sheave_lifecycle::limit::Limit;
 use sheave_lifecycle::machine::{Intent, Machine};
-use sheave_lifecycle::observe::{ConnectionId, MadeBy};
+use sheave_lifecycle::observe::MadeBy;
 use sheave_lifecycle::phase::Phase;
 use sheave_net::alarm::Alarm;
 use sheave_net::drain::DrainWatch;
-use sheave_net::leg::LegContext;
-use sheave_net::secured::Secured;
+use sheave_net::secured::Alpn;
 use sheave_net::socket::Socket;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::RequestHead;
-use sheave_proto::state::{Persistence, ResponseState};
+use sheave_proto::multiplex::Multiplex;
+use sheave_proto::state::ResponseState;
 
 use crate::accepting::Admitted;
 use crate::answer::Answer;
-use crate::error::HandlerError;
-use crate::exchange::{Exchange, ServerLeg};
+use crate::carrier::Carrier;
+use crate::exchange::Exchange;
 use crate::guard::{self, Guarded, IsTunnel};
 use crate::handler::Handler;
 use crate::handshake::{Arrived, arrive};
-use crate::record::Record;
+use crate::http1::{Http1, ServerLeg};
+use crate::http2;
+use crate::http2::preface::Preface;
+use crate::record::{Record, Refusal};
 use crate::request::{Next, next_request};
 use crate::shared::Shared;
 
@@ -51,9 +50,14 @@ pub(crate) async fn serve<S: Socket, H: Handler<S>>(
             Ok(arrived) => arrived,
             Err(ended) => return ended,
         };
+    let agreed = leg.socket().secured().map(|secured| secured.alpn);
+    // RFC 9113 §3.3: behind TLS, only what was agreed on.
+    let mut preface = if agreed.is_none() && shared.config.prior_knowledge { Some(Preface::default()) } else { None };
+    let mut is_http2 = agreed.flatten() == Some(Alpn::Http2);
     let mut farewell = Farewell::default();
-    while leg.machine().intent() == Intent::Continue {
-        match next_request(&mut leg, &mut alarm, &mut watch).await {
+    while !is_http2 && leg.machine().intent() == Intent::Continue {
+        match next_request(&mut leg, &mut alarm, &mut watch, preface.take()).await {
+            Next::Http2 => is_http2 = true,
             Next::Request(head) if let Some(limit) = refused_by => {
                 let machine = leg.machine_mut();
                 machine.start_drain();
@@ -67,7 +71,14 @@ pub(crate) async fn serve<S: Socket, H: Handler<S>>(
             Next::Over => break,
         }
     }
-    let ended = Box::pin(leg.close(&mut alarm, &mut watch)).await;
+    let ended = if is_http2 {
+        let config = if refused_by.is_some() { &shared.hurried } else { &shared.connection };
+        let leg = leg.turn(Multiplex::new(config.clone(), shared.context.clock.now()));
+        // It has far more to remember than a connection of HTTP/1, which is not to pay for it.
+        Box::pin(http2::connection::serve(leg, &shared, refused_by, &mut alarm, &mut watch)).await
+    } else {
+        Box::pin(leg.close(&mut alarm, &mut watch)).await
+    };
     drop(client);
     ended
 }
@@ -86,24 +97,16 @@ async fn exchange<S: Socket, H: Handler<S>>(
     let number = leg.machine().exchanges();
     leg.tell_moved();
     let tunnel = IsTunnel::default();
-    let mut exchange = Exchange {
-        leg,
-        tunnel: &tunnel,
-        alarm,
-        drain: shared.drain.clone(),
-        farewell,
-        head,
-        record: Record::new(began, number),
-        refusal: None,
-        trailers: None,
-    };
+    let carrier = Carrier::Http1(Http1 { leg, tunnel: &tunnel, drain: shared.drain.clone(), farewell });
+    let mut exchange =
+        Exchange { carrier, alarm, head, record: Record::new(began, number), refusal: None, trailers: None };
     let deadline = shared.config.exchange_timeout.map(|timeout| began.after(timeout));
     let mut guard_alarm = Alarm::default();
     let place = shared.admission.exchange();
     let end = match &place {
         Some(_) => {
             let handler = pin!(shared.handler.handle(&mut exchange));
-            guard::run(handler, clock, deadline, &tunnel, &mut guard_alarm, watch).await
+            guard::run(handler, clock, deadline, &tunnel, &mut guard_alarm, watch, |_| Poll::Pending).await
         }
         None => exchange.turn_away(shared.config.over_limit.decide(Limit::Exchanges)),
     };
@@ -111,7 +114,7 @@ async fn exchange<S: Socket, H: Handler<S>>(
     if !matches!(end, Guarded::Forced | Guarded::TurnedAway) {
         let finished = {
             let rest = pin!(exchange.finish(shared.context.linger.max_bytes));
-            guard::run(rest, clock, deadline, &tunnel, &mut guard_alarm, watch).await
+            guard::run(rest, clock, deadline, &tunnel, &mut guard_alarm, watch, |_| Poll::Pending).await
         };
         match finished {
             Guarded::Forced => {
@@ -119,129 +122,12 @@ async fn exchange<S: Socket, H: Handler<S>>(
                 exchange.truncate(CloseReason::DrainForced);
             }
             Guarded::TimedOut => exchange.give_up_rest(),
-            Guarded::Done(_) | Guarded::Panicked | Guarded::TurnedAway => {}
+            Guarded::Done(_) | Guarded::Panicked | Guarded::TurnedAway | Guarded::Gone => {}
         }
     }
     drop(place);
     drop(exchange);
     leg.tell_moved();
-}
-
-/// However an exchange ends, also by its task being dropped in the middle of it, it is told once how.
-impl<S: Socket> Drop for Exchange<'_, S> {
-    fn drop(&mut self) {
-        let is_whole = self.has_answered() && !self.leg.has_unsent() && !self.record.is_cut_off;
-        if !is_whole {
-            self.note_error(CloseReason::Cancelled.label());
-        }
-        // However a tunnel ended, the request that asked for it was answered.
-        let is_answered = is_whole || self.is_tunnel();
-        let context = self.leg.context();
-        let took = context.clock.now().since(self.record.began);
-        let (id, peer) = (self.connection_id(), self.peer());
-        let encryption = self.leg.socket().secured().map(Secured::told);
-        self.record.tell(&*context.observer, id, peer, encryption, Some(&self.head), is_answered, took);
-    }
-}
-
-impl<S: Socket> Exchange<'_, S> {
-    /// There is no room for this exchange: it is answered, or its connection closed.
-    fn turn_away(&mut self, overflow: Overflow) -> Guarded {
-        let limit = Limit::Exchanges;
-        self.leg.context().observer.refused(limit.label());
-        if overflow == Overflow::Close {
-            self.note_error(limit.label());
-            self.leg.machine_mut().end(Intent::Close(CloseReason::Refused(limit.label())));
-            return Guarded::TurnedAway;
-        }
-        self.answer(&Answer::over(limit));
-        Guarded::Done(Ok(()))
-    }
-
-    /// The exchange's deadline passed when its response had been given in whole, but not taken, or not asked for.
-    fn give_up_rest(&mut self) {
-        let reason = CloseReason::TimedOut(Timer::Exchange);
-        self.note_error("exchange-timeout");
-        if self.leg.has_unsent() {
-            self.leg.give_up(reason);
-        }
-        self.leg.machine_mut().end(Intent::Linger(reason));
-    }
-
-    /// What the handler left undone is done for it.
-    fn end_as(&mut self, end: &Guarded) {
-        let (cause, status, reason) = match end {
-            Guarded::Done(Ok(())) => ("no-response", StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerFailed),
-            // RST, or a peer that takes nothing: there is nobody to answer.
-            Guarded::Done(Err(HandlerError::Client)) if matches!(self.leg.machine().intent(), Intent::Abort(_)) => {
-                return;
-            }
-            Guarded::Done(Err(HandlerError::Client)) => {
-                let refusal = self.refusal.unwrap_or(Answer::new(StatusCode::BAD_REQUEST, "client-gone"));
-                self.answer_or_truncate(&refusal, CloseReason::OtherSide);
-                return;
-            }
-            Guarded::Done(Err(error)) => (error.label(), StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerFailed),
-            Guarded::Panicked => ("handler-panicked", StatusCode::INTERNAL_SERVER_ERROR, CloseReason::HandlerPanicked),
-            Guarded::TimedOut => {
-                ("exchange-timeout", StatusCode::GATEWAY_TIMEOUT, CloseReason::TimedOut(Timer::Exchange))
-            }
-            Guarded::TurnedAway => return,
-            Guarded::Forced => {
-                self.leg.machine_mut().end(Intent::Abort(CloseReason::DrainForced));
-                self.note_error("drain-forced");
-                return;
-            }
-        };
-        let is_panic = matches!(end, Guarded::Panicked);
-        if self.has_answered() && !is_panic {
-            return;
-        }
-        if is_panic {
-            self.leg.machine_mut().make_last();
-            self.leg.machine_mut().end(Intent::Linger(reason));
-        }
-        self.answer_or_truncate(&Answer::new(status, cause), reason);
-    }
-
-    fn answer_or_truncate(&mut self, answer: &Answer, reason: CloseReason) {
-        if self.can_answer() {
-            self.answer(answer);
-        } else if !self.has_answered() {
-            self.note_error(answer.cause);
-            self.truncate(reason);
-        }
-    }
-
-    /// Writes what is owed, and reads what is left of the request, up to a bound.
-    async fn finish(&mut self, max_discarded: u64) -> Result<(), HandlerError> {
-        self.flush().await?;
-        self.leg.rest();
-        let mut discarded = 0;
-        while !self.has_whole_request() && self.leg.machine().intent() == Intent::Continue {
-            // RFC 9112 §9.6: where nothing follows it, or where it is long, the rest is neither read nor waited for. It
-            // may never come, from a client that waits for a 100; but the answer must arrive.
-            if self.is_tunnel() {
-                // We have ended our direction of a tunnel, and nobody listens to the client's any more.
-                self.leg.machine_mut().end(Intent::Linger(CloseReason::Upgraded));
-                break;
-            }
-            let is_last = self.leg.machine().state().persistence == Persistence::Close;
-            if is_last || discarded > max_discarded {
-                self.leg.machine_mut().end(Intent::Linger(CloseReason::EarlyResponse));
-                break;
-            }
-            discarded += poll_fn(|cx| {
-                let now = self.clock().now();
-                match self.poll_body_with(cx, now, |batch| batch.len() as u64) {
-                    Poll::Pending => self.poll_deadline(cx, now, None).map(|_| Err(HandlerError::Client)),
-                    ready => ready,
-                }
-            })
-            .await?;
-        }
-        Ok(())
-    }
 }
 
 /// Answers something that is no request, or is not looked at: the connection ends with it.
@@ -273,28 +159,8 @@ async fn refuse<S: Socket>(
         record.response_bytes = body.len() as u64;
     }
     let (context, id, peer) = (leg.context().clone(), leg.id(), leg.peer());
-    let secured = leg.socket().secured().cloned();
+    let secured = leg.socket().secured().cloned().map(Arc::new);
     let mut refusal = Refusal { context, record, id, peer, secured, request, is_whole: false };
     // Every refusal ends its connection; dropped meanwhile, it was not sent.
     refusal.is_whole = is_sent && leg.farewell(alarm, watch).await;
-}
-
-/// A request that was refused, told when it is dropped.
-struct Refusal<'r> {
-    context: Arc<LegContext>,
-    record: Record,
-    id: ConnectionId,
-    peer: Option<SocketAddr>,
-    secured: Option<Secured>,
-    request: Option<&'r RequestHead>,
-    is_whole: bool,
-}
-
-impl Drop for Refusal<'_> {
-    fn drop(&mut self) {
-        let took = self.context.clock.now().since(self.record.began);
-        let encryption = self.secured.as_ref().map(Secured::told);
-        let observer = &*self.context.observer;
-        self.record.tell(observer, self.id, self.peer, encryption, self.request, self.is_whole, took);
-    }
 }

@@ -7,6 +7,7 @@ use sheave_lifecycle::observe::ConnectionId;
 use sheave_net::secured::Secured;
 use sheave_net::socket::Socket;
 
+use crate::carrier::carried;
 use crate::exchange::Exchange;
 
 /// What is known of the connection that a request came on. Every `http::Request` that is made of an exchange has it among
@@ -26,14 +27,14 @@ pub struct ConnectionInfo {
 }
 
 impl<S: Socket> Exchange<'_, S> {
-    /// What is known of the connection, as one value that outlives the exchange. Behind TLS it costs an allocation or a few.
+    /// What is known of the connection, as one value that outlives the exchange. Behind TLS it costs an allocation or a few in HTTP/1.
     pub fn connection_info(&self) -> ConnectionInfo {
         ConnectionInfo {
             peer: self.peer(),
             local: self.local(),
             id: self.connection_id(),
             exchange: self.number(),
-            secured: self.leg.socket().secured().cloned().map(Arc::new),
+            secured: carried!(&self.carrier, it => it.secured_for_long()),
         }
     }
 }

@@ -82,7 +82,7 @@ where
     let (parts, body) = response.into_parts();
     let (mut head, length) = head_of(&parts, &body.size_hint(), exchange.request().method())?;
     // RFC 9110 §10.1.1: a client that was not asked for its content may never send it.
-    let is_uninvited = exchange.leg.machine().awaits_continue();
+    let is_uninvited = exchange.awaits_continue();
     feeder.send_interim(exchange)?;
     let is_switch = switches(exchange.request().method(), head.status());
     if let Some(upgrading) = upgrading.filter(|_| is_switch) {
@@ -160,7 +160,7 @@ impl Feeder {
         now: Time,
     ) -> Poll<Result<(), HandlerError>> {
         while self.0.demand(cx) == Demand::More {
-            if exchange.leg.machine().awaits_continue() {
+            if exchange.awaits_continue() {
                 exchange.send_head(&mut ResponseHead::new(StatusCode::CONTINUE), BodyLength::None)?;
                 let _ = exchange.poll_flush(cx, now)?;
             }

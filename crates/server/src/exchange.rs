@@ -2,52 +2,42 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
-use sheave_lifecycle::drain::Farewell;
-use sheave_lifecycle::errno::{IoFault, Op};
-use sheave_lifecycle::machine::{Intent, Machine};
-use sheave_lifecycle::observe::{ConnectionId, MadeBy, UpstreamPart};
+use sheave_lifecycle::errno::Op;
+use sheave_lifecycle::observe::{ConnectionId, MadeBy, Observer, UpstreamPart};
 use sheave_lifecycle::retry::{Evidence, Sent};
 use sheave_lifecycle::time::Time;
 use sheave_net::alarm::Alarm;
 use sheave_net::clock::Clock;
-use sheave_net::drain::Drain;
-use sheave_net::leg::{Leg, Received};
+use sheave_net::leg::LegContext;
 use sheave_net::secured::Secured;
-use sheave_net::socket::{Liveness, Socket};
+use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
-use sheave_proto::connection::Connection;
 use sheave_proto::date::imf_fixdate;
 use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
 use sheave_proto::known::Known;
-use sheave_proto::role::Server;
-use sheave_proto::state::{RequestState, ResponseState};
 use sheave_proto::version::Version;
 
 use crate::answer::Answer;
+use crate::carrier::{Carrier, Trouble, carried, is_answering, is_receiving};
 use crate::error::HandlerError;
-use crate::guard::IsTunnel;
 use crate::record::Record;
 
-pub(crate) type ServerLeg<S> = Leg<Connection<Server>, S>;
-
-/// A request in hand and the response owed. It borrows the connection: no byte is copied to make it.
+/// A request in hand and the response owed. It borrows the connection, or the stream: no byte is copied to make it.
 ///
-/// There are two ways to use it. The `async` methods are for handlers that answer by themselves; the `poll_*` ones are
+/// It is the same whichever version of HTTP its client speaks. There are two ways to use it. The `async` methods are for handlers that answer by themselves; the `poll_*` ones are
 /// for relays, which wait for two connections at a time.
 pub struct Exchange<'c, S: Socket> {
-    pub(crate) leg: &'c mut ServerLeg<S>,
-    pub(crate) tunnel: &'c IsTunnel,
+    pub(crate) carrier: Carrier<'c, S>,
     pub(crate) alarm: &'c mut Alarm,
-    pub(crate) drain: Drain,
-    pub(crate) farewell: &'c mut Farewell,
     pub(crate) head: RequestHead,
     pub(crate) record: Record,
     /// What is answered instead, where nothing else was.
@@ -87,22 +77,22 @@ impl<S: Socket> Exchange<'_, S> {
 
     /// The client's address.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.leg.peer()
+        carried!(&self.carrier, it => it.peer())
     }
 
     /// The address that the client connected to.
     pub fn local(&self) -> Option<SocketAddr> {
-        self.leg.local()
+        carried!(&self.carrier, it => it.local())
     }
 
     /// What TLS has agreed on with the client; `None` without TLS.
     pub fn secured(&self) -> Option<&Secured> {
-        self.leg.socket().secured()
+        carried!(&self.carrier, it => it.secured())
     }
 
     /// The number of the client's connection.
     pub fn connection_id(&self) -> ConnectionId {
-        self.leg.id()
+        carried!(&self.carrier, it => it.id())
     }
 
     /// Which exchange of its connection this is, from 1.
@@ -112,41 +102,49 @@ impl<S: Socket> Exchange<'_, S> {
 
     /// The process's clock.
     pub fn clock(&self) -> Clock {
-        self.leg.context().clock
+        self.context().clock
+    }
+
+    pub(crate) fn context(&self) -> &Arc<LegContext> {
+        carried!(&self.carrier, it => it.context())
     }
 
     /// The version that the client speaks.
     pub fn peer_version(&self) -> Version {
-        self.leg.machine().peer_version()
+        carried!(&self.carrier, it => it.peer_version())
     }
 
     /// Whether all of the request's body has been taken; in a tunnel, whether the client has ended its direction.
     pub fn has_whole_request(&self) -> bool {
-        !matches!(self.leg.machine().state().request, RequestState::Body | RequestState::Tunnel)
+        !is_receiving(carried!(&self.carrier, it => it.state()))
     }
 
     /// Whether no final response has begun, so that one can be chosen freely.
     pub fn can_answer(&self) -> bool {
-        self.leg.machine().can_answer()
+        carried!(&self.carrier, it => it.can_answer())
+    }
+
+    /// Whether the client waits for a 100 before it sends its content. RFC 9110 §10.1.1
+    pub fn awaits_continue(&self) -> bool {
+        carried!(&self.carrier, it => it.awaits_continue())
     }
 
     /// Whether a response has been sent to its end; in a tunnel, whether our direction has ended.
     pub fn has_answered(&self) -> bool {
-        !matches!(
-            self.leg.machine().state().response,
-            ResponseState::Owed | ResponseState::Body | ResponseState::Tunnel
-        )
+        !is_answering(carried!(&self.carrier, it => it.state()))
     }
 
     /// Whether it has become a tunnel; also when that has ended.
     pub fn is_tunnel(&self) -> bool {
-        self.leg.machine().is_tunnel()
+        carried!(&self.carrier, it => it.is_tunnel())
     }
 
     /// The protocols to which the client offers to switch, as a list. `None` from clients of HTTP/1.0, and where
     /// `Connection` does not name `Upgrade`. RFC 9110 §7.8
+    ///
+    /// HTTP/2 has no Upgrade: what a client asks for there is [`RequestHead::protocol`].
     pub fn offered_protocols(&self) -> Option<&[u8]> {
-        self.leg.machine().offer()
+        carried!(&self.carrier, it => it.offer())
     }
 
     // What is remembered for logs and counters.
@@ -164,7 +162,7 @@ impl<S: Socket> Exchange<'_, S> {
     /// Notes that the request is sent again, and on what evidence.
     pub fn note_retry(&mut self, evidence: Evidence) {
         self.record.retried = Some(evidence);
-        self.leg.context().observer.retried(evidence);
+        self.context().observer.retried(evidence);
     }
 
     /// Notes what went wrong, by its stable label. The first one stays.
@@ -192,55 +190,31 @@ impl<S: Socket> Exchange<'_, S> {
         now: Time,
         forward: impl FnOnce(Batch<'_, RequestHead>) -> T,
     ) -> Poll<Result<T, HandlerError>> {
-        let mut error = None;
         let mut len = 0;
-        let mut forward = Some(forward);
-        let received = ready!(self.leg.poll_receive(cx, now, |machine, input| {
-            let batch = machine.receive_body_batch(input, now);
-            error = batch.error;
+        let forward = |batch: Batch<'_, RequestHead>| {
             len = batch.len() as u64;
-            forward.take().map(|forward| forward(batch))
-        }));
+            forward(batch)
+        };
+        let received = ready!(carried!(&mut self.carrier, it => it.poll_body(cx, now, forward)));
         self.record.request_bytes += len;
-        Poll::Ready(match received {
-            _ if error.is_some() => Err(self.note_refusal(error.map(Answer::to_error))),
-            Ok(Received::Bytes(Some(value))) => Ok(value),
-            Ok(Received::Bytes(None)) => Err(HandlerError::Client),
-            Ok(Received::End) if self.is_tunnel() && self.leg.socket().is_cut_off() => {
-                // RFC 8446 §6.1: anybody on the way may have ended it.
-                self.note_error(CloseReason::Truncated.label());
-                self.leg.machine_mut().end(Intent::Abort(CloseReason::Truncated));
-                Err(HandlerError::Client)
-            }
-            Ok(Received::End) => {
-                // In a tunnel, the end of the client's direction. Amid a body, FIN is its truncation; who sent it may still
-                // read.
-                let batch = self.leg.machine_mut().receive_body_end_batch(now);
-                match (batch.error, forward) {
-                    (None, Some(forward)) => Ok(forward(batch)),
-                    (error, _) => Err(self.note_refusal(error.map(Answer::to_error))),
-                }
-            }
-            Err(fault) => Err(self.note_fault(fault)),
-        })
+        Poll::Ready(received.map_err(|trouble| self.note_trouble(trouble)))
     }
 
     /// Watches a client whose request is whole: sees whether it fails, and keeps what it pipelines up to a bound.
     ///
-    /// Pending as long as there is somebody to answer: a client that has only shut its writing side is.
+    /// Pending as long as there is somebody to answer: a client that has only shut its writing side is. A stream that is
+    /// reset ends the whole exchange, whatever it waits for: its handler is dropped.
     ///
     /// # Errors
     /// The client is gone.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<HandlerError> {
-        match ready!(self.leg.poll_ahead(cx, now)) {
-            Ok(()) => Poll::Pending,
-            Err(fault) => Poll::Ready(self.note_fault(fault)),
-        }
+        let trouble = ready!(carried!(&mut self.carrier, it => it.poll_gone(cx, now)));
+        Poll::Ready(self.note_trouble(trouble))
     }
 
     /// Says that the client is not read from for now, because nothing more can be passed on. Its time stands still.
     pub fn rest(&mut self) {
-        self.leg.rest();
+        carried!(&mut self.carrier, it => it.rest());
     }
 
     /// The next part of the request's body; `None` after its end. Asks for it with a 100 if the client waits for one.
@@ -254,7 +228,7 @@ impl<S: Socket> Exchange<'_, S> {
         if self.has_whole_request() {
             return Ok(self.trailers.take().map(Frame::Trailers));
         }
-        if self.leg.machine().awaits_continue() {
+        if self.awaits_continue() {
             self.send_head(&mut ResponseHead::new(StatusCode::CONTINUE), BodyLength::None)?;
         }
         poll_fn(|cx| {
@@ -291,15 +265,12 @@ impl<S: Socket> Exchange<'_, S> {
     /// [`HandlerError::Misuse`] when no response is owed, or the head contradicts itself.
     pub fn send_head(&mut self, head: &mut ResponseHead, body: BodyLength) -> Result<(), HandlerError> {
         let clock = self.clock();
-        if self.drain.is_draining() && self.is_last_word() || self.drain.pressure().is_on() && self.is_alone() {
-            self.leg.machine_mut().start_drain();
-        }
         if !head.status().is_informational() && !head.fields().contains(Known::Date) {
             // RFC 9110 §6.6.1: a server with a clock says the time.
             let _ = head.fields_mut().push(Known::Date, &imf_fixdate(clock.unix_seconds()));
         }
-        let (machine, out) = self.leg.machine_and_outbox();
-        machine.send_head(head, body, out, clock.now()).map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
+        carried!(&mut self.carrier, it => it.send_head(head, body, clock.now()))
+            .map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
         if !head.status().is_informational() {
             self.record.status = head.status().as_u16();
         }
@@ -319,29 +290,13 @@ impl<S: Socket> Exchange<'_, S> {
     /// [`HandlerError::Misuse`] when no response is owed, or nobody asked for a tunnel. The response is owed still.
     pub fn switch(&mut self, head: &mut ResponseHead) -> Result<(), HandlerError> {
         let now = self.clock().now();
-        let (machine, out) = self.leg.machine_and_outbox();
-        machine.switch(head, out, now).map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
+        carried!(&mut self.carrier, it => it.switch(head, now))
+            .map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
         self.record.status = head.status().as_u16();
         self.record.switched = Some(now);
-        self.tunnel.set();
-        self.leg.tell_moved();
-        self.leg.context().observer.switched(self.leg.id());
+        let context = self.context();
+        context.observer.switched(self.connection_id());
         Ok(())
-    }
-
-    /// Whether no request waits behind this one that had arrived before its client could know of the drain. What is left
-    /// of a request that is answered early is no request: then nothing behind it can be read.
-    fn is_last_word(&mut self) -> bool {
-        let (received, unread) = (self.leg.bytes_in(), self.leg.unread_bytes());
-        let has_whole_request = self.has_whole_request();
-        let (farewell, leg) = (&mut *self.farewell, &mut *self.leg);
-        !has_whole_request
-            || farewell.is_due(received, unread, || unread == 0 && leg.socket_mut().probe() == Liveness::Unasked)
-    }
-
-    /// Whether the request is whole and nothing is here behind it, so that the connection can end with its response.
-    fn is_alone(&mut self) -> bool {
-        self.has_whole_request() && !self.leg.has_unread() && self.leg.socket_mut().probe() != Liveness::Unasked
     }
 
     /// Writes body: what is owed, then `data`, then the end if `is_end`. What the client does not take at once is kept;
@@ -357,27 +312,23 @@ impl<S: Socket> Exchange<'_, S> {
         is_end: bool,
         trailers: Option<&Fields>,
     ) -> Result<(), HandlerError> {
-        let len = data.iter().map(|piece| piece.len()).sum();
-        let wrapping = self
-            .leg
-            .machine_mut()
-            .wrap(len, is_end, trailers, now)
+        let len: usize = data.iter().map(|piece| piece.len()).sum();
+        let sent = carried!(&mut self.carrier, it => it.send_body(cx, now, data, is_end, trailers))
             .map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
         self.record.response_bytes += len as u64;
-        self.leg.write(cx, now, &wrapping.around(data)).map_err(|fault| self.note_fault(fault))
+        sent.map_err(|trouble| self.note_trouble(trouble))
     }
 
     /// Ready when nothing is owed to the client any more; after the end of our direction of a tunnel that is a FIN, too.
     ///
+    /// In HTTP/2 it is ready when the client's window has let all of it out. Up to
+    /// [`max_send_buffer_bytes`](sheave_proto::h2_config::Http2Config::max_send_buffer_bytes) of it may not have left yet.
+    ///
     /// # Errors
     /// The client is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), HandlerError>> {
-        ready!(self.leg.poll_flush(cx, now)).map_err(|fault| self.note_fault(fault))?;
-        if self.leg.machine().owes_fin() {
-            self.leg.machine_mut().note_shut();
-            self.leg.shut_writing(now).map_err(|fault| self.note_fault(fault))?;
-        }
-        Poll::Ready(Ok(()))
+        let flushed = ready!(carried!(&mut self.carrier, it => it.poll_flush(cx, now)));
+        Poll::Ready(flushed.map_err(|trouble| self.note_trouble(trouble)))
     }
 
     /// Answers with `head` and a body that is here as a whole. `Content-Length` is set.
@@ -447,45 +398,47 @@ impl<S: Socket> Exchange<'_, S> {
             answer.status,
             StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
         ) {
-            self.leg.machine_mut().make_last();
+            carried!(&mut self.carrier, it => it.make_last());
         }
         let (mut head, body) = answer.render(Some(&self.head));
         if self.send_head(&mut head, BodyLength::Known(body.len() as u64)).is_err() || self.has_answered() {
             return;
         }
         let now = self.clock().now();
-        let (machine, out) = self.leg.machine_and_outbox();
         // The head that declared this length has just been written.
-        if let Ok(wrapping) = machine.wrap(body.len(), true, None, now) {
-            wrapping.around(&[body.as_bytes()]).iter().for_each(|part| out.extend_from_slice(part));
+        if carried!(&mut self.carrier, it => it.add_whole_body(body.as_bytes(), now)).is_ok() {
             self.record.response_bytes += body.len() as u64;
         }
     }
 
     /// The response that is under way cannot be completed: it is cut off so that nobody takes it for whole.
     pub fn truncate(&mut self, reason: CloseReason) {
-        self.leg.machine_mut().truncate(reason);
+        carried!(&mut self.carrier, it => it.truncate(reason));
     }
 
     // Deadlines.
 
     /// The client's next deadline.
     pub fn deadline(&self) -> Option<Deadline> {
-        self.leg.deadline()
+        carried!(&self.carrier, it => it.deadline())
     }
 
     /// Waits for the client's deadline and another, whichever comes first.
     pub fn poll_deadline(&mut self, cx: &mut Context<'_>, now: Time, other: Option<Deadline>) -> Poll<Expired> {
-        let own = self.leg.deadline();
-        let next = Deadline::earlier(own, other);
-        ready!(self.alarm.poll(cx, self.leg.context().clock, now, next.map(|next| next.at)));
-        // The alarm knows better than `now`, which was looked at a while ago, that a deadline has passed: the first one.
-        match own {
-            Some(own) if other.is_none_or(|other| own.at <= other.at) => {
-                self.expire(own.timer);
-                Poll::Ready(Expired::Client)
+        let clock = self.clock();
+        loop {
+            let own = self.deadline();
+            let next = Deadline::earlier(own, other);
+            ready!(self.alarm.poll(cx, clock, now, next.map(|next| next.at)));
+            // The alarm knows better than `now`, which was looked at a while ago, that a deadline has passed: the first one.
+            match own {
+                Some(own) if other.is_none_or(|other| own.at <= other.at) => {
+                    if self.expire(own.timer, own.at.max(now)) {
+                        return Poll::Ready(Expired::Client);
+                    }
+                }
+                _ => return Poll::Ready(Expired::Other),
             }
-            _ => Poll::Ready(Expired::Other),
         }
     }
 
@@ -497,33 +450,35 @@ impl<S: Socket> Exchange<'_, S> {
         match self.poll_flush(cx, now) {
             Poll::Pending => {
                 // Nothing is read meanwhile: the time that the client has for its request stands still.
-                self.leg.rest();
+                self.rest();
                 self.poll_expired(cx, now).map(Err)
             }
             ready => ready,
         }
     }
 
-    pub(crate) fn expire(&mut self, timer: Timer) {
-        self.leg.machine_mut().expired(timer);
-        let answer = Answer::new(StatusCode::REQUEST_TIMEOUT, CloseReason::TimedOut(timer).label());
-        self.leg.machine_mut().give_up_request();
-        self.note_refusal(Some(answer));
-    }
-
-    fn note_refusal(&mut self, answer: Option<Answer>) -> HandlerError {
-        if let Some(answer) = answer {
-            self.note_error(answer.cause);
-            self.refusal.get_or_insert(answer);
+    fn expire(&mut self, timer: Timer, now: Time) -> bool {
+        if !carried!(&mut self.carrier, it => it.expire(timer, now)) {
+            return false;
         }
-        HandlerError::Client
+        self.note_refusal(Answer::new(StatusCode::REQUEST_TIMEOUT, CloseReason::TimedOut(timer).label()));
+        true
     }
 
-    fn note_fault(&mut self, fault: IoFault) -> HandlerError {
-        let reason = CloseReason::from_fault(fault);
-        self.record.is_cut_off |= fault.op == Op::Write;
-        self.note_error(reason.label());
-        self.leg.machine_mut().end(Intent::Abort(reason));
+    fn note_refusal(&mut self, answer: Answer) {
+        self.note_error(answer.cause);
+        self.refusal.get_or_insert(answer);
+    }
+
+    pub(crate) fn note_trouble(&mut self, trouble: Trouble) -> HandlerError {
+        match trouble {
+            Trouble::Broken(error) => self.note_refusal(Answer::to_error(error)),
+            Trouble::Fault(fault) => {
+                self.record.is_cut_off |= fault.op == Op::Write;
+                self.note_error(trouble.label());
+            }
+            Trouble::Gone(label) => self.note_error(label),
+        }
         HandlerError::Client
     }
 }

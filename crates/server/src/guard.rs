@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use sheave_lifecycle::time::Time;
 use sheave_net::alarm::Alarm;
@@ -25,6 +25,8 @@ pub(crate) enum Guarded {
     Forced,
     /// It was not begun: there is no room, and nothing is said.
     TurnedAway,
+    /// Its client has taken the question back, or is gone: nobody waits for an answer.
+    Gone,
 }
 
 /// Whether an exchange has become a tunnel, to which other deadlines apply. Shared by whoever runs it and whoever does it.
@@ -45,6 +47,8 @@ impl IsTunnel {
 /// Runs `handler` until it is done, panics, or has no time left. Once it is a tunnel, `deadline` is not its own any more,
 /// and a drain gives it a tunnel's grace.
 ///
+/// Once `gone` is ready, nobody waits for what `handler` does, and it ends there, whatever it waits for.
+///
 /// The handler stays where its caller has pinned it: moved in here, its future would be there twice.
 ///
 /// `alarm` is armed only where there is a deadline or a drain: in ordinary operation it costs nothing.
@@ -55,9 +59,13 @@ pub(crate) async fn run(
     tunnel: &IsTunnel,
     alarm: &mut Alarm,
     watch: &mut DrainWatch,
+    mut gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) -> Guarded {
     poll_fn(|cx| {
         watch.register(cx);
+        if gone(cx).is_ready() {
+            return Poll::Ready(Guarded::Gone);
+        }
         // The handler is dropped after a panic, and what it borrowed is closed, not used: nothing broken is seen.
         match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
             Err(_) => return Poll::Ready(Guarded::Panicked),

@@ -20,7 +20,7 @@ use sheave_net::socket::Socket;
 
 use crate::accepting::Admitted;
 use crate::admission::ClientPlace;
-use crate::exchange::ServerLeg;
+use crate::http1::ServerLeg;
 use crate::shared::Shared;
 
 /// A connection that can carry HTTP.

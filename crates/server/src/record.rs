@@ -1,10 +1,14 @@
 //! What is remembered of an exchange for whoever counts or logs it.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sheave_lifecycle::observe::{ConnectionId, Encryption, ExchangeEnd, MadeBy, Observer, Outcome, UpstreamPart};
 use sheave_lifecycle::retry::{Evidence, Sent};
 use sheave_lifecycle::time::Time;
+use sheave_net::leg::LegContext;
+use sheave_net::secured::Secured;
 use sheave_proto::head::RequestHead;
 use sheave_proto::known::Known;
 
@@ -53,7 +57,7 @@ impl Record {
         &self,
         observer: &dyn Observer,
         connection: ConnectionId,
-        peer: Option<std::net::SocketAddr>,
+        peer: Option<SocketAddr>,
         encryption: Option<Encryption<'_>>,
         head: Option<&RequestHead>,
         is_whole: bool,
@@ -84,5 +88,25 @@ impl Record {
             retried: self.retried,
             tunnel: self.switched.map(|at| took.saturating_sub(at.since(self.began))),
         });
+    }
+}
+
+/// A request that was refused, told when it is dropped.
+pub(crate) struct Refusal<'r> {
+    pub(crate) context: Arc<LegContext>,
+    pub(crate) record: Record,
+    pub(crate) id: ConnectionId,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) secured: Option<Arc<Secured>>,
+    pub(crate) request: Option<&'r RequestHead>,
+    pub(crate) is_whole: bool,
+}
+
+impl Drop for Refusal<'_> {
+    fn drop(&mut self) {
+        let took = self.context.clock.now().since(self.record.began);
+        let encryption = self.secured.as_deref().map(Secured::told);
+        let observer = &*self.context.observer;
+        self.record.tell(observer, self.id, self.peer, encryption, self.request, self.is_whole, took);
     }
 }

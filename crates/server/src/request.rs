@@ -15,7 +15,8 @@ use sheave_proto::connection::Event;
 use sheave_proto::head::RequestHead;
 
 use crate::answer::Answer;
-use crate::exchange::ServerLeg;
+use crate::http1::ServerLeg;
+use crate::http2::preface::Preface;
 
 /// What came of waiting.
 pub(crate) enum Next {
@@ -23,22 +24,51 @@ pub(crate) enum Next {
     Request(RequestHead),
     /// Something that is no request, and is owed an answer.
     Refused(Answer),
+    /// The preface of HTTP/2. It waits to be read, as if nothing of it had been.
+    Http2,
     /// The connection is over.
     Over,
 }
 
-/// Waits for the next request.
-pub(crate) async fn next_request<S: Socket>(leg: &mut ServerLeg<S>, alarm: &mut Alarm, watch: &mut DrainWatch) -> Next {
+/// Waits for the next request; the first one of a connection may turn out to be the `preface` of HTTP/2.
+pub(crate) async fn next_request<S: Socket>(
+    leg: &mut ServerLeg<S>,
+    alarm: &mut Alarm,
+    watch: &mut DrainWatch,
+    mut preface: Option<Preface>,
+) -> Next {
     let clock = leg.context().clock;
     let idle_since = clock.now();
     poll_fn(|cx| {
         let now = clock.now();
         watch.register(cx);
         loop {
-            let received = leg.poll_receive(cx, now, |machine, input| match machine.receive(input, now)? {
-                Some(Event::Head(head)) => Ok(Some(head)),
-                _ => Ok(None),
+            let mut came_before = None;
+            let received = leg.poll_receive(cx, now, |machine, input| {
+                let all = *input;
+                let event = match machine.receive(input, now) {
+                    Ok(event) => {
+                        preface = preface.and_then(|preface| preface.goes_on(all));
+                        event
+                    }
+                    Err(error) => {
+                        // What HTTP/1 cannot read may be another version's.
+                        if let Some(read) = preface.and_then(|preface| preface.is_it(all)) {
+                            came_before = Some(read);
+                            *input = all;
+                        }
+                        return Err(error);
+                    }
+                };
+                Ok(match event {
+                    Some(Event::Head(head)) => Some(head),
+                    _ => None,
+                })
             });
+            if let Some(read) = came_before {
+                leg.put_back(read);
+                return Poll::Ready(Next::Http2);
+            }
             match received {
                 Poll::Pending => break,
                 Poll::Ready(Ok(Received::Bytes(Ok(None)))) => {}
@@ -134,7 +164,7 @@ mod tests {
     /// Waits for a request that does not come.
     async fn wait_in_vain(leg: &mut ServerLeg<SimSocket>, watch: &mut DrainWatch) {
         let mut alarm = Alarm::default();
-        let mut waiting = pin!(next_request(leg, &mut alarm, watch));
+        let mut waiting = pin!(next_request(leg, &mut alarm, watch, None));
         let is_waiting = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
         assert!(is_waiting);
     }
@@ -161,7 +191,7 @@ mod tests {
                 // More than one request, so that some of it has to be kept.
                 for bytes in [b"GET / HTTP/1.1\r\nHost: o\r\n\r\nGET / HTT".as_slice(), b"P/1.1\r\nHost: o\r\n\r\n"] {
                     assert_eq!(client.write_now(&[IoSlice::new(bytes)]), Ok(bytes.len()));
-                    let next = next_request(&mut leg, &mut Alarm::default(), &mut watch).await;
+                    let next = next_request(&mut leg, &mut Alarm::default(), &mut watch, None).await;
                     assert!(matches!(next, Next::Request(_)));
                     let (machine, out) = leg.machine_and_outbox();
                     let head = ResponseHead::new(StatusCode::OK);

@@ -60,6 +60,24 @@ floods! {
     Unanswered = "unanswered", "too many answers wait for the peer to read them";
 }
 
+/// What a framing layer writes into the debug data of its GOAWAY, and what it means by it: those of the h2 crate.
+const TOLD: [(&[u8], Flood); 5] = [
+    (b"too_many_resets", Flood::RapidReset),
+    (b"too_many_internal_resets", Flood::MadeYouReset),
+    (b"too_many_data_frames", Flood::EmptyFrames),
+    (b"too_many_continuations", Flood::Continuation),
+    (b"header_list_way_too_large", Flood::HeadBlock),
+];
+
+impl Flood {
+    /// What the framing layer means by a GOAWAY with ENHANCE_YOUR_CALM that is in `sent`, where it says more than that. Its
+    /// own errors do not.
+    pub(crate) fn told_in(sent: &[u8]) -> Option<Self> {
+        let is_in = |told: &[u8]| sent.windows(told.len()).any(|window| window == told);
+        TOLD.iter().find(|(told, _)| is_in(told)).map(|(_, flood)| *flood)
+    }
+}
+
 impl From<Flood> for CloseReason {
     fn from(flood: Flood) -> Self {
         Self::Flooded(flood.label())

@@ -1,0 +1,14 @@
+//! HTTP/2 connections over the simulated network: with a client that others made, and with frames written by hand for what
+//! no good client does.
+
+// A test fails by a panic, wherever in it that happens.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod drains;
+mod exchanges;
+mod floods;
+mod frames;
+mod handler;
+mod lives;
+mod rig;
+mod streams;
