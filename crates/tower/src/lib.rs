@@ -33,6 +33,8 @@
 //!
 //! Foreign types in the interface: those of http, http-body and tower-service; of hyper behind the feature of that name.
 
+#[cfg(feature = "client")]
+pub mod client;
 mod from_hyper;
 pub mod handler;
 #[cfg(feature = "hyper")]
