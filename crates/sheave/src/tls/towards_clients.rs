@@ -15,7 +15,7 @@ use crate::config::InForce;
 use crate::exit::Failure;
 
 /// What the server speaks behind TLS, most wanted first.
-const SPOKEN: &[Alpn] = &[Alpn::Http1];
+const SPOKEN: &[Alpn] = &[Alpn::Http2, Alpn::Http1];
 
 /// Where certificates come from, and what is in force.
 #[derive(Clone, Debug)]
