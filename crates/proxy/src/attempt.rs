@@ -20,6 +20,7 @@ use sheave_net::endpoint::{Announced, Endpoint};
 use sheave_net::socket::Socket;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::known::Known;
+use sheave_proto::version::Version;
 use sheave_server::error::HandlerError;
 use sheave_server::exchange::Exchange;
 use smallvec::SmallVec;
@@ -257,6 +258,10 @@ impl<C: Connect> Proxy<C> {
         if self.config.host == HostPolicy::Origin || !request.fields().contains(Known::Host) {
             let _ = request.fields_mut().set(Known::Host, origin.authority().as_bytes());
         }
+        if call.version() != Version::Http2 {
+            // RFC 9110 §10.1.4: it is for one hop, and HTTP/1 asks for nothing on this one.
+            request.fields_mut().remove(Known::Te);
+        }
         if origin.base_path().is_empty() {
             return call.send_head(request, request.path_and_query(), body, now);
         }
@@ -301,7 +306,10 @@ async fn send_kept<U: Socket>(
 }
 
 /// Waits for `work`, and for the client's end or deadline.
-pub(crate) async fn beside<D: Socket, T>(exchange: &mut Exchange<'_, D>, work: impl Future<Output = T>) -> Result<T, Tried> {
+pub(crate) async fn beside<D: Socket, T>(
+    exchange: &mut Exchange<'_, D>,
+    work: impl Future<Output = T>,
+) -> Result<T, Tried> {
     let mut work = pin!(work);
     poll_fn(|cx: &mut Context<'_>| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {

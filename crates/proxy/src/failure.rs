@@ -65,9 +65,7 @@ impl Failure {
                 match error {
                     CallError::TimedOut(
                         Timer::Response | Timer::BodyRead | Timer::Write | Timer::Exchange | Timer::Ping,
-                    ) => {
-                        StatusCode::GATEWAY_TIMEOUT
-                    }
+                    ) => StatusCode::GATEWAY_TIMEOUT,
                     _ => StatusCode::BAD_GATEWAY,
                 },
                 error.label(),

@@ -88,7 +88,12 @@ fn rewrite(head: &mut RequestHead, client: Client, config: &ProxyConfig) -> Resu
     }
     let offer = upgrade::offer(head, &config.upgrades);
     let fields = head.fields_mut();
+    let takes_trailers = fields.list(Known::Te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     hop::strip_hop_by_hop(fields).map_err(Answer::to_error)?;
+    if takes_trailers {
+        // As ours, to origins of HTTP/2: gRPC asks for it. RFC 9110 §10.1.4, RFC 9113 §8.2.2
+        let _ = fields.push(Known::Te, b"trailers");
+    }
     testify(fields, client, host.as_deref(), config);
     append_via(fields, version, config);
     if let Some(offer) = offer {

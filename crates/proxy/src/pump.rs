@@ -166,7 +166,7 @@ fn pass_on<D: Socket>(
         return Ok(());
     }
     // RFC 9112 §7.1.2: trailers need chunks, which HTTP/1.0 does not know.
-    let mut trailers = batch.trailers.filter(|_| exchange.peer_version() == Version::Http11);
+    let mut trailers = batch.trailers.filter(|_| exchange.peer_version() != Version::Http10);
     if let Some(trailers) = &mut trailers {
         sheave_proto::hop::strip_hop_by_hop(trailers).map_err(|error| Pumped::Origin(CallError::Protocol(error)))?;
     }

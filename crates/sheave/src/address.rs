@@ -64,6 +64,8 @@ pub(crate) enum Scheme {
     Http,
     /// With it.
     Https,
+    /// Without TLS, in HTTP/2 from the first byte. For origins alone.
+    H2c,
 }
 
 impl Scheme {
@@ -72,6 +74,7 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::H2c => "h2c",
         }
     }
 
@@ -81,7 +84,7 @@ impl Scheme {
     }
 
     fn read(text: &str) -> Option<Self> {
-        [Self::Http, Self::Https].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.label()))
+        [Self::Http, Self::Https, Self::H2c].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.label()))
     }
 }
 
@@ -112,6 +115,9 @@ impl FromStr for ListenAddress {
         let (scheme, text) = match text.split_once("://") {
             None => (None, text),
             Some((scheme, rest)) => match Scheme::read(scheme) {
+                Some(Scheme::H2c) => {
+                    return Err("h2c:// cannot be listened on: http:// speaks HTTP/2 to whoever does".into());
+                }
                 Some(scheme) => (Some(scheme), rest.strip_suffix('/').unwrap_or(rest)),
                 None => return Err(format!("{scheme}:// cannot be listened on: write http:// or https://")),
             },
@@ -142,7 +148,7 @@ impl fmt::Display for ListenAddress {
 /// Where an origin is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct OriginAddress {
-    /// Whether TLS is spoken.
+    /// What is spoken.
     pub(crate) scheme: Scheme,
     /// The host.
     pub(crate) host: Host,
@@ -155,7 +161,7 @@ pub(crate) struct OriginAddress {
 impl FromStr for OriginAddress {
     type Err = String;
 
-    /// `host:port`, `[::1]:port`, or `http[s]://host[:port][/base]`; `:port` and a bare port for the loopback address.
+    /// `host:port`, `[::1]:port`, or `http[s]://host[:port][/base]`, or the same with `h2c://`; `:port` and a bare port for the loopback address.
     fn from_str(text: &str) -> Result<Self, String> {
         let (authority, base, written) = match text.split_once("://") {
             None => match text.split_once('/') {
@@ -167,7 +173,7 @@ impl FromStr for OriginAddress {
                     let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
                     (authority, base, Some(scheme))
                 }
-                None => return Err(format!("{scheme}:// is not spoken to origins: use http:// or https://")),
+                None => return Err(format!("{scheme}:// is not spoken to origins: use http://, https:// or h2c://")),
             },
         };
         if authority.contains('@') {
@@ -282,6 +288,7 @@ mod tests {
             ("a..b:80", "neither"),
             ("https://", "port is missing"),
             ("unix://x", "cannot be listened on"),
+            ("h2c://:80", "http:// speaks HTTP/2"),
         ] {
             let error = text.parse::<ListenAddress>().expect_err(text);
             assert!(error.contains(part), "{text:?}: {error}");
@@ -297,6 +304,8 @@ mod tests {
             (":9000", "http://127.0.0.1:9000"),
             ("9000", "http://127.0.0.1:9000"),
             ("http://localhost", "http://localhost:80"),
+            ("h2c://localhost", "h2c://localhost:80"),
+            ("H2C://localhost:81/base", "h2c://localhost:81/base"),
             ("HTTP://localhost:81", "http://localhost:81"),
             ("http://localhost/", "http://localhost:80"),
             ("http://localhost:81/base", "http://localhost:81/base"),

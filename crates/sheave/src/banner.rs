@@ -72,7 +72,7 @@ impl fmt::Display for Banner {
         let Some((scheme, first)) = self.listening.first() else { return Ok(()) };
         // A certificate is seldom for the address that is at hand.
         let (curl, first) = match scheme {
-            Scheme::Http => ("curl", format!("http://{}", reachable(first))),
+            Scheme::Http | Scheme::H2c => ("curl", format!("http://{}", reachable(first))),
             Scheme::Https => ("curl -k", format!("https://{}", reachable(first))),
         };
         writeln!(f, "try:")?;

@@ -3,7 +3,7 @@
 use sheave_client::total::Total;
 use tokio::runtime;
 
-use crate::address::{ListenAddress, OriginAddress};
+use crate::address::{ListenAddress, OriginAddress, Scheme};
 use crate::args::{Arguments, Command, Demonstration, OriginArguments, ProxyArguments};
 use crate::banner::Passing;
 use crate::config;
@@ -66,7 +66,7 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     })?;
     let mut origins = Vec::new();
     if is_demo {
-        let manner = config::manner(&arguments.origins, None);
+        let manner = config::manner(&arguments.origins, Scheme::Http, None);
         origins.push((sheave_net::resolve::Resolved::fixed(demo::start_behind()?), String::new(), manner));
     }
     let is_secured = |origin: &OriginAddress| origin.scheme.is_secured();
@@ -77,7 +77,7 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     for origin in &arguments.origins.to {
         let tls = tls.as_ref().filter(|_| is_secured(origin));
         let secure = tls.map(|client| tls::secure(client, origin, &arguments.origin_tls)).transpose()?;
-        let manner = config::manner(&arguments.origins, secure);
+        let manner = config::manner(&arguments.origins, origin.scheme, secure);
         origins.push((lookups::keep_resolved(origin)?, origin.base.clone(), manner));
     }
     let names: Vec<_> = origins.iter().map(|(resolved, ..)| resolved.clone()).collect();

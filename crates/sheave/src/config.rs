@@ -9,17 +9,19 @@ use sheave_lifecycle::keep_alive::{Careful, KeepAlivePolicy};
 use sheave_lifecycle::limit::OverLimit;
 use sheave_lifecycle::retry::RetryPolicy;
 use sheave_net::dial::DialPlan;
-use sheave_net::endpoint::{Manner, Secure};
+use sheave_net::endpoint::{Manner, Protocols, Secure};
 use sheave_net::leg::LingerPlan;
 use sheave_proto::config::{ConnectionConfig, Timeouts};
+use sheave_proto::h2_config::Http2Config;
 use sheave_proto::limits::Limits;
 use sheave_proxy::config::{self as proxy, HostPolicy, ProxyConfig};
 use sheave_server::admission::SharedLimits;
 use sheave_server::config::ServerConfig;
 
+use crate::address::Scheme;
 use crate::args::{
     Balance, CarefulReuse, ClientLimits, ClientTimeouts, DrainArguments, HostHeader, Listening, OriginLimits,
-    OriginTimeouts, OriginTlsArguments, Origins, Over, Retries, ToProxyProtocol,
+    OriginTimeouts, OriginTlsArguments, Origins, Over, Retries, ToProxyProtocol, UpstreamHttp2,
 };
 use crate::duration;
 use crate::exit::Failure;
@@ -111,8 +113,13 @@ pub(crate) fn check_origins(origins: &Origins, limits: &OriginLimits, tls: &Orig
 }
 
 /// How an origin is spoken to.
-pub(crate) fn manner(origins: &Origins, tls: Option<Secure>) -> Manner {
-    Manner { tls, announces: origins.to_proxy_protocol.map(ToProxyProtocol::header), ..Manner::default() }
+pub(crate) fn manner(origins: &Origins, scheme: Scheme, tls: Option<Secure>) -> Manner {
+    let protocols = match scheme {
+        Scheme::H2c => Protocols::Http2,
+        Scheme::Https if origins.upstream_http2 == UpstreamHttp2::On => Protocols::Either,
+        Scheme::Https | Scheme::Http => Protocols::Http1,
+    };
+    Manner { tls, protocols, announces: origins.to_proxy_protocol.map(ToProxyProtocol::header) }
 }
 
 /// What origins are held to, by one of so many workers.
@@ -136,6 +143,7 @@ pub(crate) fn client(
         },
         max_requests: limits.upstream_max_requests.max().unwrap_or(u64::MAX),
         max_age: timeouts.upstream_max_age.duration(),
+        http2: Http2Config { max_concurrent_streams: limits.upstream_max_streams, ..defaults.connection.http2 },
         ..defaults.connection
     };
     let careful = match retries.careful_reuse {
@@ -147,6 +155,7 @@ pub(crate) fn client(
         connection,
         write_timeout: clients.write_timeout,
         dial: DialPlan { connect_timeout: timeouts.connect_timeout, ..defaults.dial },
+        handshake_timeout: timeouts.upstream_handshake_timeout,
         max_idle: room::share(limits.max_upstream_idle, workers),
         max_connections: room::share(limits.max_upstream_connections, workers),
         keep_alive: KeepAlivePolicy { careful, ..defaults.keep_alive },
@@ -242,6 +251,7 @@ pub(crate) fn say_clients(timeouts: &ClientTimeouts, limits: &ClientLimits) -> V
 pub(crate) fn say_origins(timeouts: &OriginTimeouts, limits: &OriginLimits, retries: &Retries) -> Vec<InForce> {
     let waits = [
         ("connect", timeouts.connect_timeout),
+        ("handshake", timeouts.upstream_handshake_timeout),
         ("response", timeouts.response_timeout),
         ("body", timeouts.upstream_body_timeout),
         ("idle", timeouts.upstream_idle_timeout),
@@ -254,6 +264,7 @@ pub(crate) fn say_origins(timeouts: &OriginTimeouts, limits: &OriginLimits, retr
         ("parked", limits.max_upstream_idle.to_string()),
         ("waiting", limits.max_queue.to_string()),
         ("requests a connection", say_limit(limits.upstream_max_requests)),
+        ("requests at once", limits.upstream_max_streams.to_string()),
         ("prewarmed", limits.prewarm.to_string()),
     ];
     bounds.extend(limits.max_upstream_total.map(|total| ("connections", total.to_string())));
@@ -334,7 +345,7 @@ mod tests {
         assert_eq!((ours.host, ours.balance), (defaults.host, defaults.balance));
         assert_eq!(ours.max_replay_bytes, defaults.max_replay_bytes);
         assert!(ours.trust.is_none() && !ours.trust_idempotency_key && !ours.keeps_underscores);
-        assert!(manner(&said.origins, None).is_plain());
+        assert!(manner(&said.origins, Scheme::Http, None).is_plain());
         assert_eq!(say_proxy_protocol(&said.listening, None), None);
     }
 
@@ -348,6 +359,7 @@ mod tests {
             "--idle-timeout=4s",
             "--write-timeout=5s",
             "--connect-timeout=6s",
+            "--upstream-handshake-timeout=35s",
             "--response-timeout=7s",
             "--upstream-body-timeout=8s",
             "--upstream-idle-timeout=9s",
@@ -374,6 +386,7 @@ mod tests {
             "--queue-timeout=30s",
             "--upstream-max-age=31s",
             "--upstream-max-requests=32",
+            "--upstream-max-streams=34",
             "--prewarm=33",
             "--careful-reuse=never",
             "--retry-attempts=4",
@@ -422,6 +435,7 @@ mod tests {
         assert_eq!((client.max_connections, client.max_idle), (11, 11));
         assert_eq!((client.max_queue, client.prewarm, client.queue_timeout), (15, 17, seconds(30)));
         assert_eq!((client.connection.max_age, client.connection.max_requests), (Some(seconds(31)), 32));
+        assert_eq!((client.connection.http2.max_concurrent_streams, client.handshake_timeout), (34, seconds(35)));
         assert_eq!(client.keep_alive.careful, Careful::AlwaysFresh);
         assert_eq!(client.connection.limits.max_body_bytes, None);
         let proxy = proxy(&said.origins, &said.retries);
@@ -430,7 +444,7 @@ mod tests {
         assert_eq!(proxy.retry.budget_per_second, 24);
         assert!(proxy.keeps_underscores);
         assert_eq!((proxy.host, proxy.balance), (HostPolicy::Origin, proxy::Balance::LeastOutstanding));
-        assert_eq!(manner(&said.origins, None).announces, Some(ProxyHeader::V1));
+        assert_eq!(manner(&said.origins, Scheme::Http, None).announces, Some(ProxyHeader::V1));
         let trust = proxy.trust.expect("is set");
         assert!(trust([10, 1, 2, 3].into()) && !trust([192, 0, 2, 1].into()));
     }

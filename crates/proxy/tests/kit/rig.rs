@@ -9,6 +9,7 @@ use sheave_client::origin::Origin as Upstream;
 use sheave_lifecycle::drain::{DrainPlan, DrainReport};
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
+use sheave_net::endpoint::Manner;
 use sheave_net::leg::LingerPlan;
 use sheave_net::listen::Listener;
 use sheave_net::tcp_connect::TcpConnector;
@@ -31,6 +32,8 @@ pub struct Setup {
     pub connector: TcpConnector,
     pub client: ClientConfig,
     pub proxy: ProxyConfig,
+    /// How origins are spoken to.
+    pub manner: Manner,
 }
 
 impl Default for Setup {
@@ -43,6 +46,7 @@ impl Default for Setup {
             connector: TcpConnector::default(),
             client: ClientConfig::default(),
             proxy: ProxyConfig { pseudonym: Some("p".to_owned()), ..ProxyConfig::default() },
+            manner: Manner::default(),
         }
     }
 }
@@ -75,7 +79,7 @@ impl Rig {
         let address = acceptor.local_addr().unwrap();
         let recorder = Arc::new(Recorder::default());
         let clock = Clock::start();
-        let origins = origins.iter().map(|address| Upstream::at(*address)).collect();
+        let origins = origins.iter().map(|address| Upstream::at(*address).spoken_to(setup.manner.clone())).collect();
         let proxy = Proxy::new(origins, setup.connector, setup.proxy, setup.client, clock, recorder.clone()).unwrap();
         let pool = proxy.pool().clone();
         let sweeping = tokio::spawn(async move { pool.sweep().await });
@@ -118,6 +122,10 @@ impl Rig {
         let stats = self.server.handler().pool().stats();
         assert_eq!(stats.busy, 0, "no exchange is left upstream");
         self.server.handler().pool().clear();
+        // Connections of HTTP/2 are closed by tasks of their own.
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(self.server.live(), 0);
         drop(self.server);
         self.recorder.check_laws();

@@ -259,7 +259,7 @@ mod tests {
         for (arguments, part) in [
             ("--from localhost", "--from"),
             ("--from 127.0.0.1:99999", "no port"),
-            ("--to ftp://example.test", "use http:// or https://"),
+            ("--to ftp://example.test", "https:// or h2c://"),
             ("--tls-min-version 1.1", "1.2, 1.3"),
             ("--tls-client-optional", "--tls-client-ca"),
             ("--tls-self-signed --tls-cert a.pem", "cannot be used with"),

@@ -100,6 +100,11 @@ pub(crate) struct OriginLimits {
     #[arg(long, value_name = "N", value_parser = parse_count_or_off, default_value = "10000")]
     pub(crate) upstream_max_requests: Limit,
 
+    /// Requests that share one connection of HTTP/2 to an origin at a time, or as many as it allows, if that is fewer; then a
+    /// further connection is opened.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), default_value = "100")]
+    pub(crate) upstream_max_streams: u32,
+
     /// Connections that are kept parked to each origin address, shared evenly among workers: fresh ones are opened before
     /// they are asked for.
     #[arg(long, value_name = "N", value_parser = parse_number, default_value = "0")]

@@ -19,7 +19,7 @@ pub(crate) use drain::DrainArguments;
 pub(crate) use limits::{ClientLimits, OriginLimits, Over};
 pub(crate) use listening::Listening;
 pub(crate) use logging::Logging;
-pub(crate) use origins::{Balance, HostHeader, Origins, ToProxyProtocol};
+pub(crate) use origins::{Balance, HostHeader, Origins, ToProxyProtocol, UpstreamHttp2};
 pub(crate) use race::{Demonstration, RaceArguments};
 pub(crate) use retries::{CarefulReuse, Retries};
 pub(crate) use sockets::{ClientSockets, OriginSockets, Switch};

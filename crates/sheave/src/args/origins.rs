@@ -13,10 +13,15 @@ use crate::network;
 pub(crate) struct Origins {
     /// Where to pass requests to; may be given more than once [default: a demo origin of our own].
     ///
-    /// `HOST:PORT`, or `http://HOST[:PORT][/BASE]`, or with `https://` for TLS (RFC 9110 §4.2.2), whose base goes before the path of every request. Names are looked up
-    /// again from time to time; one that is unknown is a warning, and its requests get 502 until it is known.
+    /// `HOST:PORT`, or `http://HOST[:PORT][/BASE]`, or the same with `https://` for TLS (RFC 9110 §4.2.2) or `h2c://` for
+    /// HTTP/2 without TLS. The base goes before the path of every request. Names are looked up again from time to time; one
+    /// that is unknown is a warning, and its requests get 502 until it is known.
     #[arg(long, value_name = "URL")]
     pub(crate) to: Vec<OriginAddress>,
+
+    /// Whether `https://` origins are offered HTTP/2; they choose.
+    #[arg(long, value_enum, default_value_t = UpstreamHttp2::On)]
+    pub(crate) upstream_http2: UpstreamHttp2,
 
     /// How a request's origin is chosen among several.
     #[arg(long, value_enum, default_value_t = Balance::RoundRobin)]
@@ -42,6 +47,15 @@ pub(crate) struct Origins {
     /// They are dropped by default: origins that turn fields into environment variables take them for those with `-`.
     #[arg(long)]
     pub(crate) keep_underscores: bool,
+}
+
+/// Whether HTTP/2 is offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum UpstreamHttp2 {
+    /// HTTP/2, or else HTTP/1.1.
+    On,
+    /// HTTP/1.1 alone.
+    Off,
 }
 
 /// How a request's origin is chosen.

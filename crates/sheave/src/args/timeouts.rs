@@ -79,6 +79,10 @@ pub(crate) struct OriginTimeouts {
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "5s")]
     pub(crate) connect_timeout: Duration,
 
+    /// For what lies between TCP and HTTP: TLS, and the PROXY header; then another origin, or 504.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "10s")]
+    pub(crate) upstream_handshake_timeout: Duration,
+
     /// From a request's last byte to its response's head; then 504.
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, default_value = "60s")]
     pub(crate) response_timeout: Duration,
