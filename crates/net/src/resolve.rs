@@ -298,8 +298,12 @@ impl<L: Lookup> Refresher<L> {
             return Refresh::Unchanged;
         }
         let addresses: Arc<[SocketAddr]> = addresses.into();
-        self.state.send_replace(State { addresses: addresses.clone(), failure: None, is_settled: true });
-        self.shared.version.fetch_add(1, Ordering::Release);
+        // Under the state's lock, so that whoever sees the one sees the other: an answer to `first` that is asked for again
+        // by its version would be none otherwise.
+        self.state.send_modify(|state| {
+            *state = State { addresses: addresses.clone(), failure: None, is_settled: true };
+            self.shared.version.fetch_add(1, Ordering::Release);
+        });
         Refresh::Changed(addresses)
     }
 
@@ -527,6 +531,32 @@ mod tests {
         tokio::task::yield_now().await;
         task.abort();
         assert_eq!(waiting.await.unwrap(), Err("lookup-stopped"));
+    }
+
+    /// On threads that run at once: whoever has the first addresses finds that the version has moved.
+    #[test]
+    fn the_version_moves_with_the_addresses() {
+        struct Immediate;
+        impl Lookup for Immediate {
+            async fn lookup(&self, name: &HostPort) -> io::Result<Vec<SocketAddr>> {
+                Ok(vec![([192, 0, 2, 1], name.port()).into()])
+            }
+        }
+        for _ in 0..500 {
+            let name = "origin.example:80".parse().unwrap();
+            let (resolved, refresher) = resolve(name, ResolvePlan::default(), Immediate);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                    runtime.block_on(refresher.run(|_| {}));
+                });
+                while resolved.addresses().is_empty() {
+                    std::hint::spin_loop();
+                }
+                assert_eq!(resolved.version(), 1);
+                drop(resolved);
+            });
+        }
     }
 
     #[test]
