@@ -158,15 +158,17 @@ impl<S: Socket> Conversation<S> {
         if self.until.is_some_and(|until| until <= now) {
             return Poll::Ready(Broken::Late(self.call.progress()));
         }
-        // The origin has had its time to ask for the content: it goes on with the next look.
+        // It was the time to ask for the content that is over: that goes on with the next look.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Moves the request on as far as it goes. Ready only when it broke off.
     fn poll_send(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Broken> {
+        // The origin has had its time to ask for the content.
+        self.awaits_continue = self.awaits_continue.filter(|until| *until > now);
         loop {
-            if !self.call.is_sending() || self.awaits_continue.is_some_and(|until| until > now) {
+            if !self.call.is_sending() || self.awaits_continue.is_some() {
                 // What cannot be written may be answered all the same.
                 let _ = self.call.poll_flush(cx, now);
                 return match self.call.local_fault() {

@@ -125,3 +125,29 @@ fn slow_content_is_waited_for() {
         },
     );
 }
+
+/// Whoever has waited for a 100 for long enough sends its content, and then waits for the answer as everybody does.
+#[test]
+fn nobody_need_ask_for_content() {
+    fn takes_its_time(mut socket: SimSocket) -> Serving {
+        Box::pin(async move {
+            let mut text = Vec::new();
+            while !text.ends_with(b"hello") {
+                text.push(socket.read_u8().await.unwrap());
+            }
+            tokio::time::sleep(SECOND * 5).await;
+            socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            while socket.read_u8().await.is_ok() {}
+        })
+    }
+    test(
+        |builder| builder.continue_timeout(SECOND),
+        takes_its_time,
+        async |client| {
+            let began = Instant::now();
+            let put = client.put("http://origin.example/").expect_continue().body("hello");
+            assert_eq!(put.send().await.unwrap().status().as_u16(), 204);
+            assert_eq!(began.elapsed().as_secs(), 6);
+        },
+    );
+}
