@@ -91,6 +91,7 @@ impl<S: Socket> Shelf<S> {
     }
 
     /// The youngest parked connection that was made for such a client, if it is young enough for such a request.
+    #[inline]
     pub(crate) fn take_youngest(
         &mut self,
         client: Option<&Arc<Announced>>,
@@ -98,10 +99,15 @@ impl<S: Socket> Shelf<S> {
         now: Time,
     ) -> Option<Parked<S>> {
         let last = self.parked.back()?;
-        if last.client.as_ref() == client {
-            let parked_for = now.since(last.since);
-            return if parked_for < self.reused_below(reuse) { self.parked.pop_back() } else { None };
+        if client.is_some() || last.client.is_some() {
+            return self.take_youngest_for(client, reuse, now);
         }
+        let parked_for = now.since(last.since);
+        if parked_for < self.reused_below(reuse) { self.parked.pop_back() } else { None }
+    }
+
+    #[cold]
+    fn take_youngest_for(&mut self, client: Option<&Arc<Announced>>, reuse: Reuse, now: Time) -> Option<Parked<S>> {
         let place = self.parked.iter().rposition(|parked| parked.client.as_ref() == client)?;
         let parked_for = now.since(self.parked[place].since);
         if parked_for < self.reused_below(reuse) { self.parked.remove(place) } else { None }
