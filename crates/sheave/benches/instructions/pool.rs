@@ -23,7 +23,7 @@ pub(crate) fn checkout_and_park(rounds: u64) {
         );
         let mut calls = Vec::new();
         for _ in 0..100 {
-            calls.push(pool.connect(&[endpoint.clone()], Reuse::Never).await.unwrap());
+            calls.push(pool.connect(std::slice::from_ref(&endpoint), Reuse::Never).await.unwrap());
         }
         drop(calls);
         let now = clock.now();
