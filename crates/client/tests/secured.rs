@@ -281,13 +281,13 @@ fn a_failed_handshake_names_its_cause() {
                         let mut hello = [0; 10];
                         socket.read_exact(&mut hello).await.unwrap();
                         socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-                        std::future::pending().await;
+                        std::future::pending::<()>().await;
                     }
                     "silent" => std::future::pending().await,
                     _ => {
                         let mut socket = server.tls.accept(socket);
                         let _ = poll_fn(|cx| socket.poll_handshake(cx)).await;
-                        std::future::pending().await;
+                        std::future::pending::<()>().await;
                     }
                 }
             });
