@@ -304,6 +304,40 @@ fn a_failed_handshake_names_its_cause() {
     }
 }
 
+/// An origin that wants no HTTP/2 for what it was asked gets the next request in HTTP/1, over a connection of its own.
+#[test]
+fn an_origin_that_requires_http1_gets_it() {
+    test(ClientConfig::default(), |rig| async move {
+        let mut server = Server::start(&rig.net, &[Alpn::Http2, Alpn::Http1]);
+        let serving = tokio::spawn(async move {
+            let first = server.accept().await;
+            let refusing = tokio::spawn(async move {
+                let mut connection = h2::server::handshake(first).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+                }
+            });
+            serve(server.accept().await).await;
+            refusing.abort();
+        });
+        let endpoint = [rig.endpoint("localhost", Protocols::Either)];
+        let mut call = rig.pool.acquire(&endpoint, Reuse::Usual).await.unwrap();
+        assert_eq!(call.version(), Version::Http2);
+        let mut head = RequestHead::new(Method::POST, "/").unwrap();
+        head.fields_mut().push(Known::Host, b"localhost").unwrap();
+        call.send_head(&head, "/", BodyLength::None, rig.clock.now()).unwrap();
+        let error = poll_fn(|cx| call.poll_response_with(cx, rig.clock.now(), |_| ())).await.unwrap_err();
+        assert_eq!((error.label(), call.progress()), ("upstream-http-1-1-required", Progress::RefusedStream));
+        drop(call);
+        let again = rig.pool.connect(&endpoint, Reuse::Never).await.unwrap();
+        assert_eq!(again.version(), Version::Http11);
+        assert_eq!(status(again, rig.clock).await, 200);
+        assert_eq!(rig.ask(&endpoint[0]).await, Ok((Version::Http11, Some(Alpn::Http1), true)));
+        assert_eq!(rig.ends(), [("retired", 1)].into());
+        serving.abort();
+    });
+}
+
 /// Two names at one address are two origins: a connection for one is not for the other.
 #[test]
 fn names_share_no_connections() {
