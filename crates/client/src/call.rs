@@ -78,6 +78,18 @@ impl<S: Socket> Call<S> {
         }
     }
 
+    /// Waits until it is known what the origin takes, or that it takes nothing more: over HTTP/2, for its SETTINGS (RFC 9113
+    /// §3.4), which it sends first of all. At once over HTTP/1.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn settled(&mut self) {
+        match &mut self.0 {
+            Carrier::Http1(_) => {}
+            Carrier::Http2(call) => call.settled().await,
+        }
+    }
+
     /// Whether the origin takes a CONNECT with `:protocol` in the stream that carries this. Never over HTTP/1, where Upgrade
     /// asks for the same. RFC 8441 §3
     pub fn takes_extended_connect(&self) -> bool {

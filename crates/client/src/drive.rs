@@ -160,6 +160,9 @@ impl<S: Socket> Driver<S> {
         if told.is_going {
             self.connection.open_no_more();
         }
+        if told.is_settled || told.is_going {
+            self.connection.note_settled();
+        }
         if let Some(place) = &self.place {
             place.tell(&self.connection, told);
         }
@@ -169,6 +172,7 @@ impl<S: Socket> Driver<S> {
     fn end(&mut self) {
         let Some(mut framing) = self.framing.take() else { return };
         self.connection.open_no_more();
+        self.connection.note_settled();
         let is_clean =
             self.connection.with(|leg| matches!(leg.machine().intent(), Intent::Close(_) | Intent::Linger(_)));
         if is_clean == Some(true) {

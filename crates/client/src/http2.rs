@@ -101,6 +101,10 @@ impl<S: Socket> Http2<S> {
         self.is_reused
     }
 
+    pub(crate) async fn settled(&mut self) {
+        self.reserved.connection.settled().await;
+    }
+
     pub(crate) fn takes_extended_connect(&self) -> bool {
         self.reserved.connection.takes_extended_connect()
     }

@@ -1,6 +1,7 @@
 //! One HTTP/2 connection to an origin, as all its streams and the pool share it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 
@@ -23,6 +24,7 @@ use sheave_proto::error::Misuse;
 use sheave_proto::frame_watch::GoAway;
 use sheave_proto::multiplex::Multiplex;
 use sheave_proto::role::Client;
+use tokio::sync::Notify;
 
 /// A leg that carries many exchanges.
 pub(crate) type MultiplexLeg<S> = Leg<Multiplex<Client>, S>;
@@ -43,6 +45,9 @@ pub(crate) struct Multiplexed<S: Socket> {
     /// Empty once no stream is to be opened: the framing layer says farewell when nobody can.
     requests: Mutex<Option<SendRequest<Bytes>>>,
     driver: Mutex<Option<Waker>>,
+    /// Whether what the origin takes is known.
+    is_settled: AtomicBool,
+    settling: Notify,
     ended: OnceLock<Ended>,
 }
 
@@ -98,6 +103,27 @@ impl<S: Socket> Multiplexed<S> {
             requests: Mutex::new(Some(requests)),
             driver: Mutex::new(None),
             ended: OnceLock::new(),
+            is_settled: AtomicBool::new(false),
+            settling: Notify::new(),
+        }
+    }
+
+    /// Waits until the origin's SETTINGS came, or the connection takes no more streams; its deadlines see to it that this is
+    /// soon. Cancel safe.
+    pub(crate) async fn settled(&self) {
+        loop {
+            let settling = self.settling.notified();
+            if self.is_settled.load(Ordering::Acquire) {
+                return;
+            }
+            settling.await;
+        }
+    }
+
+    /// The origin's SETTINGS came, or never will.
+    pub(crate) fn note_settled(&self) {
+        if !self.is_settled.swap(true, Ordering::AcqRel) {
+            self.settling.notify_waiters();
         }
     }
 

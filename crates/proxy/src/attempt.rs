@@ -16,7 +16,7 @@ use sheave_lifecycle::keep_alive::Reuse;
 use sheave_lifecycle::observe::UpstreamPart;
 use sheave_lifecycle::retry::{Attempt, GiveUp, Progress, Verdict, judge};
 use sheave_net::dial::Connect;
-use sheave_net::endpoint::{Announced, Endpoint};
+use sheave_net::endpoint::{Announced, Endpoint, Manner, Protocols};
 use sheave_net::socket::Socket;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::known::Known;
@@ -33,6 +33,7 @@ use crate::proxy::Proxy;
 use crate::pump::{Pump, Pumped};
 use crate::replay::Replay;
 use crate::tunnel;
+use crate::words::{self, Translated, Translation, asks_for_tunnel};
 
 /// How one attempt ended.
 pub(crate) enum Tried {
@@ -149,7 +150,10 @@ impl<C: Connect> Proxy<C> {
         replay: &mut Replay,
     ) -> Tried {
         let endpoints = endpoints(&turn.member.origin, exchange);
-        let mut call = match self.acquire(exchange, &endpoints, turn, is_fresh).await {
+        let is_tunnel = asks_for_tunnel(exchange.request());
+        let endpoints = if is_tunnel { for_tunnel(&endpoints) } else { endpoints };
+        let reuse = self.reuse(exchange, is_fresh, is_tunnel);
+        let mut call = match self.acquire(exchange, &endpoints, turn, reuse).await {
             Ok(call) => call,
             Err(end) => return end,
         };
@@ -160,9 +164,13 @@ impl<C: Connect> Proxy<C> {
             is_reused: call.is_reused(),
             response_after: None,
         });
-        if let Err(error) = self.send_head(exchange, &mut call, body, turn) {
-            return Tried::Failed(Failure::Call(error, call.progress()));
+        if is_tunnel && let Err(end) = beside(exchange, call.settled()).await {
+            return end;
         }
+        let translation = match self.send_head(exchange, &mut call, body, turn, is_tunnel) {
+            Ok(translation) => translation,
+            Err(error) => return Tried::Failed(Failure::Call(error, call.progress())),
+        };
         let keeps_body =
             is_idempotent(exchange.request().method()) || self.config.trust_idempotency_key || call.can_be_refused();
         let (kept, is_end) = replay.kept();
@@ -172,7 +180,15 @@ impl<C: Connect> Proxy<C> {
             return Tried::Failed(Failure::Call(error, call.progress()));
         }
         let (id, address, is_reused) = (call.connection_id(), call.address(), call.is_reused());
-        let mut pump = Pump { exchange, call: &mut call, config: &self.config, replay, keeps_body, answered_at: None };
+        let mut pump = Pump {
+            exchange,
+            call: &mut call,
+            config: &self.config,
+            translation,
+            replay,
+            keeps_body,
+            answered_at: None,
+        };
         let pumped = pump.run().await;
         if let Some(at) = pump.answered_at {
             let response_after = Some(at.since(began));
@@ -205,6 +221,18 @@ impl<C: Connect> Proxy<C> {
         self.config.trust_idempotency_key && exchange.request().fields().contains(Known::IdempotencyKey)
     }
 
+    /// Which parked connection will do.
+    fn reuse<D: Socket>(&self, exchange: &Exchange<'_, D>, is_fresh: bool, is_tunnel: bool) -> Reuse {
+        // RFC 9110 §9.2.2: what is neither safe nor idempotent cannot be sent again, and is not put at risk; nor is what
+        // may have begun a conversation in another protocol, whatever its method.
+        match is_fresh {
+            true => Reuse::Never,
+            false if is_tunnel => Reuse::Careful,
+            false if is_idempotent(exchange.request().method()) || self.has_trusted_key(exchange) => Reuse::Usual,
+            false => Reuse::Careful,
+        }
+    }
+
     /// A parked connection that is alive and young enough, or a fresh one; where there may be no more of them, the next
     /// that comes free.
     async fn acquire<D: Socket>(
@@ -212,7 +240,7 @@ impl<C: Connect> Proxy<C> {
         exchange: &mut Exchange<'_, D>,
         endpoints: &[Endpoint],
         turn: &Turn<'_>,
-        is_fresh: bool,
+        reuse: Reuse,
     ) -> Result<Call<C::Socket>, Tried> {
         let now = exchange.clock().now();
         if endpoints.is_empty() {
@@ -220,14 +248,6 @@ impl<C: Connect> Proxy<C> {
             return Err(Tried::Failed(Failure::Unresolved));
         }
         let first = turn.rotation % endpoints.len();
-        // RFC 9110 §9.2.2: what is neither safe nor idempotent cannot be sent again, and is not put at risk; nor is what
-        // may have begun a conversation in another protocol, whatever its method.
-        let reuse = match is_fresh {
-            true => Reuse::Never,
-            false if exchange.request().fields().contains(Known::Upgrade) => Reuse::Careful,
-            false if is_idempotent(exchange.request().method()) || self.has_trusted_key(exchange) => Reuse::Usual,
-            false => Reuse::Careful,
-        };
         let by_turn = || endpoints[first..].iter().chain(&endpoints[..first]);
         if let Some(call) = by_turn().find_map(|endpoint| self.pool.checkout(endpoint, now, reuse)) {
             return Ok(call);
@@ -250,7 +270,8 @@ impl<C: Connect> Proxy<C> {
         call: &mut Call<C::Socket>,
         body: BodyLength,
         turn: &Turn<'_>,
-    ) -> Result<(), CallError> {
+        is_tunnel: bool,
+    ) -> Result<Option<Translation>, CallError> {
         let now = exchange.clock().now();
         let origin = &turn.member.origin;
         let request = exchange.request_mut();
@@ -262,14 +283,22 @@ impl<C: Connect> Proxy<C> {
             // RFC 9110 §10.1.4: it is for one hop, and HTTP/1 asks for nothing on this one.
             request.fields_mut().remove(Known::Te);
         }
-        if origin.base_path().is_empty() {
-            return call.send_head(request, request.path_and_query(), body, now);
-        }
-        let path = match request.path_and_query() {
-            "*" if *request.method() == Method::OPTIONS => "",
-            path => path,
+        let translated = match is_tunnel {
+            true => words::for_origin(request, call.version(), call.takes_extended_connect()),
+            false => Ok(None),
         };
-        call.send_head(request, &format!("{}{path}", origin.base_path()), body, now)
+        let (other, translation) = translated.map_err(CallError::Misuse)?.map(Translated::into_parts).unzip();
+        let request = other.as_ref().unwrap_or(request);
+        if origin.base_path().is_empty() {
+            call.send_head(request, request.path_and_query(), body, now)?;
+        } else {
+            let path = match request.path_and_query() {
+                "*" if *request.method() == Method::OPTIONS => "",
+                path => path,
+            };
+            call.send_head(request, &format!("{}{path}", origin.base_path()), body, now)?;
+        }
+        Ok(translation.flatten())
     }
 
     /// The upper half of an interval that doubles with each attempt: spread, and never nothing.
@@ -287,6 +316,16 @@ fn endpoints<D: Socket>(origin: &Origin, exchange: &Exchange<'_, D>) -> Arc<[End
     }
     let client = Arc::new(Announced { source: exchange.peer(), destination: exchange.local() });
     endpoints.iter().map(|endpoint| endpoint.clone().on_behalf_of(client.clone())).collect()
+}
+
+/// The same places over HTTP/1, where there is a choice: a tunnel has a connection of its own, and whoever speaks another
+/// protocol at all does so there.
+fn for_tunnel(endpoints: &[Endpoint]) -> Arc<[Endpoint]> {
+    let alone = |endpoint: &Endpoint| match endpoint.manner().protocols {
+        Protocols::Either => endpoint.spoken_to(Manner { protocols: Protocols::Http1, ..endpoint.manner().clone() }),
+        Protocols::Http1 | Protocols::Http2 => endpoint.clone(),
+    };
+    endpoints.iter().map(alone).collect()
 }
 
 /// Sends what was kept of a request's body again.

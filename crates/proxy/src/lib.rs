@@ -15,3 +15,4 @@ mod pump;
 mod replay;
 mod tunnel;
 pub mod upgrade;
+mod words;

@@ -109,7 +109,14 @@ where
 {
     async fn handle(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
         if *exchange.request().method() == Method::CONNECT {
-            return self.connect(exchange).await;
+            match exchange.request().protocol() {
+                None => return self.connect(exchange).await,
+                Some(protocol) if upgrade::allows(&self.config.upgrades, protocol.as_bytes()) => {}
+                Some(_) => {
+                    exchange.answer(&Answer::new(StatusCode::NOT_IMPLEMENTED, "protocol-not-allowed"));
+                    return Ok(());
+                }
+            }
         }
         let client = Client { peer: exchange.peer(), is_secured: exchange.secured().is_some() };
         match prepare_request(exchange.request_mut(), client, &self.config) {

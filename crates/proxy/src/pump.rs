@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use http::StatusCode;
 use sheave_client::call::Call;
 use sheave_client::error::CallError;
 use sheave_lifecycle::time::Time;
@@ -17,6 +16,7 @@ use sheave_server::exchange::{Exchange, Expired};
 use crate::config::ProxyConfig;
 use crate::forward::{prepare_request_trailers, prepare_response};
 use crate::replay::Replay;
+use crate::words::{self, Translation};
 
 /// How a pump ended.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Pump<'p, 'c, D: Socket, U: Socket> {
     pub(crate) exchange: &'p mut Exchange<'c, D>,
     pub(crate) call: &'p mut Call<U>,
     pub(crate) config: &'p ProxyConfig,
+    /// The request went out in other words than the client's.
+    pub(crate) translation: Option<Translation>,
     pub(crate) replay: &'p mut Replay,
     /// Whether the body is worth keeping for another attempt.
     pub(crate) keeps_body: bool,
@@ -132,13 +134,14 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
             return Poll::Pending;
         }
         let (exchange, config, answered_at) = (&mut *self.exchange, self.config, &mut self.answered_at);
+        let translation = self.translation.as_ref();
         let waker = cx.waker();
         let moved = self.call.poll_response_with(cx, now, |batch| {
             let cx = &mut Context::from_waker(waker);
             if batch.head.is_some() {
                 *answered_at = Some(now);
             }
-            pass_on(exchange, cx, now, batch, config)
+            pass_on(exchange, cx, now, batch, config, translation)
         });
         moved.map(|moved| moved.unwrap_or_else(|error| Err(Pumped::Origin(error))))
     }
@@ -151,11 +154,13 @@ fn pass_on<D: Socket>(
     now: Time,
     batch: Batch<'_, ResponseHead>,
     config: &ProxyConfig,
+    translation: Option<&Translation>,
 ) -> Result<(), Pumped> {
-    for mut head in batch.interim.into_iter().chain(batch.head) {
-        let body = prepare_response(&mut head, exchange.request().method(), config)
-            .map_err(|error| Pumped::Origin(CallError::Protocol(error)))?;
-        if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let broken = |error| Pumped::Origin(CallError::Protocol(error));
+    for head in batch.interim.into_iter().chain(batch.head) {
+        let mut head = words::for_client(head, translation).map_err(broken)?;
+        let body = prepare_response(&mut head, exchange.request().method(), config).map_err(broken)?;
+        if words::is_switch(exchange.request(), &head) {
             // The call took it only because it answers what was offered.
             exchange.switch(&mut head).map_err(Pumped::Client)?;
         } else {
@@ -168,7 +173,7 @@ fn pass_on<D: Socket>(
     // RFC 9112 §7.1.2: trailers need chunks, which HTTP/1.0 does not know.
     let mut trailers = batch.trailers.filter(|_| exchange.peer_version() != Version::Http10);
     if let Some(trailers) = &mut trailers {
-        sheave_proto::hop::strip_hop_by_hop(trailers).map_err(|error| Pumped::Origin(CallError::Protocol(error)))?;
+        sheave_proto::hop::strip_hop_by_hop(trailers).map_err(broken)?;
     }
     exchange.send_body(cx, now, &batch.data, batch.is_end, trailers.as_ref()).map_err(Pumped::Client)
 }

@@ -29,7 +29,7 @@ fn name_and_version(protocol: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// Whether one of `upgrades` stands for this protocol.
-fn allows(upgrades: &[String], protocol: &[u8]) -> bool {
+pub(crate) fn allows(upgrades: &[String], protocol: &[u8]) -> bool {
     upgrades.iter().any(|allowed| {
         let wanted = if allowed.contains('/') { protocol } else { name_and_version(protocol).0 };
         wanted.eq_ignore_ascii_case(allowed.as_bytes())
