@@ -24,6 +24,8 @@ impl TunnelArguments {
 pub(crate) fn server(said: &TunnelArguments, mut config: ServerConfig) -> ServerConfig {
     config.connection.timeouts = said.timeouts(config.connection.timeouts);
     config.drain.tunnel_grace = said.tunnel_grace;
+    // RFC 8441 §3: clients of HTTP/2 may ask for what clients of HTTP/1 may switch to.
+    config.connection.http2.allows_extended_connect = !said.upgrades().is_empty();
     config
 }
 
@@ -72,7 +74,9 @@ mod tests {
     #[test]
     fn without_flags_the_libraries_defaults_are_in_force() {
         let said = arguments(&[]).expect("needs none").tunnels;
-        assert_eq!(server(&said, ServerConfig::default()), ServerConfig::default());
+        let mut defaults = ServerConfig::default();
+        defaults.connection.http2.allows_extended_connect = true;
+        assert_eq!(server(&said, ServerConfig::default()), defaults, "a library's user has to ask for it");
         let connection = client(&said, ClientConfig::default()).connection;
         assert_eq!(connection, ClientConfig::default().connection);
         let ours = proxy(&said, ProxyConfig::default());
@@ -109,6 +113,7 @@ mod tests {
         assert_eq!(words[1].1, "*.internal:5432 [fd00::/8]:8000-8999");
         let off = arguments(&["--upgrade=off"]).expect("is right").tunnels;
         assert!(off.upgrades().is_empty());
+        assert!(!super::server(&off, ServerConfig::default()).connection.http2.allows_extended_connect);
     }
 
     #[test]
