@@ -11,6 +11,7 @@ use crate::demo::{self, Demo};
 use crate::exit::{Exit, Failure};
 use crate::fault;
 use crate::handover::Inherited;
+use crate::http2;
 use crate::lookups;
 use crate::passing::PassOn;
 use crate::pools::Pools;
@@ -51,12 +52,16 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     let process = Process::prepare(Setup {
         listening: &arguments.listening,
         default_admin: is_demo.then(|| ListenAddress::loopback(DEMO_ADMIN_PORT)),
-        server: tunnels::server(
-            &arguments.tunnels,
-            config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+        server: http2::server(
+            &arguments.http2,
+            tunnels::server(
+                &arguments.tunnels,
+                config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+            ),
         ),
         listen: sockets::listen(&arguments.client_sockets, arguments.client_timeouts.write_timeout)?,
         client_tls: &arguments.client_tls,
+        spoken: http2::spoken(&arguments.http2),
         max_connections: arguments.client_limits.max_connections,
         // The demo origin is this process, too.
         descriptors_each: DESCRIPTORS_OF_AN_EXCHANGE + u64::from(is_demo),
@@ -91,6 +96,7 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
         is_demo,
     };
     let mut in_force = config::say_clients(&arguments.client_timeouts, &arguments.client_limits);
+    in_force.push(http2::say(&arguments.http2));
     in_force.extend(config::say_origins(&arguments.origin_timeouts, &arguments.origin_limits, &arguments.retries));
     in_force.extend(config::say_proxy_protocol(&arguments.listening, arguments.origins.to_proxy_protocol));
     in_force.push(tunnels::say(&arguments.tunnels));
@@ -122,9 +128,13 @@ async fn origin(arguments: &OriginArguments, inherited: Inherited) -> Result<Exi
     let process = Process::prepare(Setup {
         listening: &arguments.listening,
         default_admin: None,
-        server: config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+        server: http2::server(
+            &arguments.http2,
+            config::server(&arguments.client_timeouts, &arguments.client_limits, &arguments.drain),
+        ),
         listen: sockets::listen(&arguments.client_sockets, arguments.client_timeouts.write_timeout)?,
         client_tls: &arguments.client_tls,
+        spoken: http2::spoken(&arguments.http2),
         max_connections: arguments.client_limits.max_connections,
         descriptors_each: 1,
         logging: &arguments.logging,
@@ -132,6 +142,7 @@ async fn origin(arguments: &OriginArguments, inherited: Inherited) -> Result<Exi
         inherited,
     })?;
     let mut in_force = config::say_clients(&arguments.client_timeouts, &arguments.client_limits);
+    in_force.push(http2::say(&arguments.http2));
     in_force.extend(config::say_proxy_protocol(&arguments.listening, None));
     in_force.push(config::say_drain(&arguments.drain));
     process.run(Demo, None, in_force).await

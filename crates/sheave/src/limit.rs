@@ -92,6 +92,30 @@ pub(crate) fn parse_head_size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads the size of a window of HTTP/2: at least one byte, less than 2 GiB. RFC 9113 §6.9.1
+///
+/// # Errors
+///
+/// See [`parse_size`].
+pub(crate) fn parse_window(text: &str) -> Result<u32, String> {
+    match u32::try_from(parse_size(text).map_err(|_| "write a size such as 256k, more than zero".to_owned())?) {
+        Ok(size) if i32::try_from(size).is_ok() => Ok(size),
+        _ => Err("a window is less than 2g".to_owned()),
+    }
+}
+
+/// Reads the size of a frame of HTTP/2. RFC 9113 §4.2
+///
+/// # Errors
+///
+/// See [`parse_size`].
+pub(crate) fn parse_frame_size(text: &str) -> Result<u32, String> {
+    match u32::try_from(parse_size(text)?) {
+        Ok(size @ 16_384..16_777_216) => Ok(size),
+        _ => Err("a frame has from 16k to less than 16m".to_owned()),
+    }
+}
+
 /// Reads a size that is at least one byte, or the word `off`.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ mod duration;
 mod exit;
 mod fault;
 mod handover;
+mod http2;
 mod json;
 mod lifecycle_log;
 mod lifetime;

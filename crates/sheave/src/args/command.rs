@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::drain::DrainArguments;
 use super::faults::FaultArguments;
+use super::http2::ClientHttp2;
 use super::limits::{ClientLimits, OriginLimits};
 use super::listening::Listening;
 use super::logging::Logging;
@@ -76,6 +77,8 @@ pub(crate) struct ProxyArguments {
     #[command(flatten)]
     pub(crate) client_tls: ClientTlsArguments,
     #[command(flatten)]
+    pub(crate) http2: ClientHttp2,
+    #[command(flatten)]
     pub(crate) origins: Origins,
     #[command(flatten)]
     pub(crate) origin_tls: OriginTlsArguments,
@@ -109,6 +112,8 @@ pub(crate) struct OriginArguments {
     pub(crate) listening: Listening,
     #[command(flatten)]
     pub(crate) client_tls: ClientTlsArguments,
+    #[command(flatten)]
+    pub(crate) http2: ClientHttp2,
     #[command(flatten)]
     pub(crate) faults: FaultArguments,
     #[command(flatten)]

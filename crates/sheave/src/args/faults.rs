@@ -15,7 +15,7 @@ pub(crate) struct FaultArguments {
         value_name = "SPEC",
         long_help = HELP,
         conflicts_with_all = ["ClientTimeouts", "ClientLimits", "ClientSockets", "DrainArguments", "workers", "strict",
-                              "access_log", "access_log_format", "proxy_protocol_from", "ClientTlsArguments"]
+                              "access_log", "access_log_format", "proxy_protocol_from", "ClientTlsArguments", "ClientHttp2"]
     )]
     pub(crate) fault: Vec<Spec>,
 }

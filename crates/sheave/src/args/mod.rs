@@ -3,6 +3,7 @@
 mod command;
 mod drain;
 mod faults;
+mod http2;
 mod limits;
 mod listening;
 mod logging;
@@ -16,6 +17,7 @@ mod tunnels;
 
 pub(crate) use command::{Arguments, Command, OriginArguments, ProxyArguments};
 pub(crate) use drain::DrainArguments;
+pub(crate) use http2::ClientHttp2;
 pub(crate) use limits::{ClientLimits, OriginLimits, Over};
 pub(crate) use listening::Listening;
 pub(crate) use logging::Logging;

@@ -13,6 +13,7 @@ use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
 use sheave_net::limits::{FileLimit, raise_file_limit};
 use sheave_net::proxy_protocol::listen::{AnnouncedListener, Announcers};
+use sheave_net::secured::Alpn;
 use sheave_net::tcp_listen::ListenOptions;
 use sheave_net::tls::listener::TlsListener;
 use sheave_net::tls::server::ServerTls;
@@ -58,6 +59,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) listen: ListenOptions,
     /// What clients are shown by TLS.
     pub(crate) client_tls: &'a ClientTlsArguments,
+    /// What is offered to them there, most wanted first.
+    pub(crate) spoken: &'static [Alpn],
     /// How many client connections there may be, if somebody says so.
     pub(crate) max_connections: Option<u64>,
     /// How many descriptors each needs.
@@ -111,7 +114,7 @@ impl Process {
         let kept = sockets.for_successor().map_err(|error| cannot_start(&error))?;
         let predecessor = setup.inherited.take_predecessor();
         let logs = Logs::open(setup.logging, workers)?;
-        let certificates = Certificates::read(setup.client_tls)?;
+        let certificates = Certificates::read(setup.client_tls, setup.spoken)?;
         let room = Room::new(setup.max_connections, files, workers as u64, setup.descriptors_each);
         let server = ServerConfig {
             max_connections: room::share(room.max_connections, workers as u64),

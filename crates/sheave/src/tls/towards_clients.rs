@@ -14,9 +14,6 @@ use crate::args::ClientTlsArguments;
 use crate::config::InForce;
 use crate::exit::Failure;
 
-/// What the server speaks behind TLS, most wanted first.
-const SPOKEN: &[Alpn] = &[Alpn::Http2, Alpn::Http1];
-
 /// Where certificates come from, and what is in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificates {
@@ -24,17 +21,18 @@ pub(crate) struct Certificates {
     made: Option<Identity>,
     clients: Option<(PathBuf, bool)>,
     min_version: MinVersion,
+    spoken: &'static [Alpn],
     said_version: &'static str,
     tls: ServerTls,
 }
 
 impl Certificates {
-    /// Reads what was said; `None` where nothing was.
+    /// Reads what was said; `None` where nothing was. `spoken` is what the server speaks, most wanted first.
     ///
     /// # Errors
     ///
     /// A line that says what is wrong, where, and what to do.
-    pub(crate) fn read(arguments: &ClientTlsArguments) -> Result<Option<Self>, Failure> {
+    pub(crate) fn read(arguments: &ClientTlsArguments, spoken: &'static [Alpn]) -> Result<Option<Self>, Failure> {
         let (certificates, keys) = (&arguments.tls_cert, &arguments.tls_key);
         if certificates.len() != keys.len() {
             return Err(Failure::usage(format!(
@@ -62,12 +60,13 @@ impl Certificates {
         let pairs: Vec<_> = certificates.iter().cloned().zip(keys.iter().cloned()).collect();
         let clients = arguments.tls_client_ca.clone().map(|path| (path, arguments.tls_client_optional));
         let min_version = arguments.tls_min_version.version();
-        let settings = settings(&pairs, made.as_ref(), clients.as_ref(), min_version).map_err(Failure::start)?;
+        let settings =
+            settings(&pairs, made.as_ref(), clients.as_ref(), min_version, spoken).map_err(Failure::start)?;
         settings.identities.iter().for_each(warn_if_untimely);
         let tls =
             ServerTls::new(&settings).map_err(|error| Failure::start(format!("TLS cannot be spoken: {error}")))?;
         let said_version = arguments.tls_min_version.label();
-        Ok(Some(Self { pairs, made, clients, min_version, said_version, tls }))
+        Ok(Some(Self { pairs, made, clients, min_version, spoken, said_version, tls }))
     }
 
     /// What secures connections. Clones of it see what is read anew.
@@ -78,7 +77,7 @@ impl Certificates {
     /// Reads the files again, for connections that come from now on. What cannot be used is logged, and leaves the former
     /// certificates in force.
     pub(super) fn read_again(&self) {
-        let read = settings(&self.pairs, self.made.as_ref(), self.clients.as_ref(), self.min_version)
+        let read = settings(&self.pairs, self.made.as_ref(), self.clients.as_ref(), self.min_version, self.spoken)
             .and_then(|settings| self.tls.replace(&settings).map(|()| settings).map_err(|error| error.to_string()));
         match read {
             Ok(settings) => {
@@ -118,6 +117,7 @@ fn settings(
     made: Option<&Identity>,
     clients: Option<&(PathBuf, bool)>,
     min_version: MinVersion,
+    spoken: &[Alpn],
 ) -> Result<ServerSettings, String> {
     let mut identities: Vec<Identity> = made.into_iter().cloned().collect();
     for (certificate, key) in pairs {
@@ -130,7 +130,7 @@ fn settings(
             if *is_optional { ClientCertificates::Optional(roots) } else { ClientCertificates::Required(roots) }
         }
     };
-    Ok(ServerSettings { clients, min_version, alpn: SPOKEN.to_vec(), ..ServerSettings::new(identities) })
+    Ok(ServerSettings { clients, min_version, alpn: spoken.to_vec(), ..ServerSettings::new(identities) })
 }
 
 fn warn_if_untimely(identity: &Identity) {
