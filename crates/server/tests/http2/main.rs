@@ -6,6 +6,7 @@
 
 mod drains;
 mod exchanges;
+mod faults;
 mod floods;
 mod frames;
 mod handler;
