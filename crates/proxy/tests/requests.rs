@@ -270,8 +270,8 @@ fn request_lines_have_three_parts() {
         ("GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505, "unsupported-version"),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "unsupported-version"),
         ("GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505, "unsupported-version"),
-        // An HTTP/2 client with prior knowledge.
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "unsupported-version"),
+        // Nearly the line with which HTTP/2 begins. RFC 9113 §3.4
+        ("PRI / HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "unsupported-version"),
         ("G@T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "invalid-method"),
         ("G\0T / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "invalid-method"),
         ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\0", 400, "invalid-method"),
