@@ -6,8 +6,7 @@
 mod kit;
 
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
-use std::pin::Pin;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -256,7 +255,7 @@ fn a_service_of_hypers_trait() {
     impl hyper::service::Service<Request<RequestBody>> for Counting {
         type Response = Response<Full<Bytes>>;
         type Error = Infallible;
-        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+        type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
         fn call(&self, _: Request<RequestBody>) -> Self::Future {
             let count = self.0.fetch_add(1, Ordering::Relaxed);
