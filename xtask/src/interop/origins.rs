@@ -152,7 +152,8 @@ pub(super) const ORIGINS: &[Origin] = &[
         scheme: "https",
         speaks: &[H2OverTls13],
         clients: &[Http1, H2OverTls13],
-        offers: Offers { hints: false, counts_posts: false, connections: 16, ..APPLICATION },
+        // hypercorn sends no 100 over HTTP/2.
+        offers: Offers { hints: false, continues: false, counts_posts: false, connections: 16, ..APPLICATION },
         start: |addr, files, folder| {
             let identity = (certificates::server(), certificates::server_key());
             Ok(vec![peers::hypercorn(addr, &files.folder(), Some(&identity), folder)?])
@@ -163,7 +164,8 @@ pub(super) const ORIGINS: &[Origin] = &[
         scheme: "h2c",
         speaks: &[H2c],
         clients: &[H2c, Http1],
-        offers: Offers { hints: false, counts_posts: false, connections: 16, ..APPLICATION },
+        // hypercorn sends no 100 over HTTP/2.
+        offers: Offers { hints: false, continues: false, counts_posts: false, connections: 16, ..APPLICATION },
         start: |addr, files, folder| Ok(vec![peers::hypercorn(addr, &files.folder(), None, folder)?]),
     },
 ];

@@ -17,9 +17,9 @@ use super::table::Table;
 use crate::proc_fs;
 use crate::process::{Running, free_addrs};
 
-/// The most that the proxy may ever hold, whatever its origins and clients do. A worker's buffers and 64 connections
-/// are less than a tenth of it; a body of 64 MiB that is collected somewhere is more.
-const MEMORY_BOUND_BYTES: u64 = 48 << 20;
+/// The most that the proxy may ever hold, whatever its origins and clients do. With HTTP/2's windows open on both sides, 64
+/// connections hold up to 50 MiB; a body of 64 MiB that is collected somewhere, on top of what is held without it, is more.
+const MEMORY_BOUND_BYTES: u64 = 60 << 20;
 
 /// A running proxy with its addresses.
 pub(super) struct Proxy {
