@@ -13,23 +13,29 @@ const TELLING: usize = b"PRI * HTTP/2.0\r\n".len();
 /// nothing: only where its reader fails does it have a say.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Preface {
-    seen: usize,
+    seen: u8,
 }
 
 impl Preface {
     /// These bytes came, and may be a request of HTTP/1 as well. `None` once they are no preface.
     pub(crate) fn goes_on(self, bytes: &[u8]) -> Option<Self> {
-        self.begins_with(bytes).then(|| Self { seen: self.seen + bytes.len() })
+        // More than the preface is no preface any more: its first line would have been refused.
+        let seen = u8::try_from(self.seen() + bytes.len()).ok()?;
+        self.begins_with(bytes).then_some(Self { seen })
     }
 
     /// These bytes came, and are no request of HTTP/1. What came before them, if all of it is the preface.
     pub(crate) fn is_it(self, bytes: &[u8]) -> Option<&'static [u8]> {
-        let is_it = self.seen + bytes.len() >= TELLING && self.begins_with(bytes);
-        is_it.then(|| &PREFACE[..self.seen])
+        let is_it = self.seen() + bytes.len() >= TELLING && self.begins_with(bytes);
+        is_it.then(|| &PREFACE[..self.seen()])
+    }
+
+    fn seen(self) -> usize {
+        usize::from(self.seen).min(PREFACE.len())
     }
 
     fn begins_with(self, bytes: &[u8]) -> bool {
-        let rest = &PREFACE[self.seen.min(PREFACE.len())..];
+        let rest = &PREFACE[self.seen()..];
         let len = rest.len().min(bytes.len());
         rest[..len] == bytes[..len]
     }
