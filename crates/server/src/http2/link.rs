@@ -88,7 +88,11 @@ impl Link {
         if self.flushes() > since {
             return Poll::Ready(());
         }
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(cx.waker().clone());
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // One for each stream, however often its client has it look.
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 
