@@ -77,6 +77,8 @@ fn lives_on<R: Role>(config: &Arc<ConnectionConfig>, received: &[u8], sent: &[u8
     let mut multiplex = Multiplex::<R>::new(config.clone(), NOW);
     let judged = multiplex.receive(received, NOW).and_then(|()| multiplex.send(sent, NOW));
     assert!(judged.is_ok() || multiplex.intent() != Intent::Continue, "a flood ends it");
+    // Its driver asks after each turn, whether a deadline is due or not.
+    multiplex.order(NOW);
     for _ in 0..8 {
         let Some(due) = multiplex.deadline(true) else { break };
         multiplex.expired(due.timer);
