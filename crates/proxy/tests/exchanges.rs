@@ -425,13 +425,19 @@ fn both_directions_at_once() {
 
 const LARGE: usize = 64 * 1024 * 1024;
 
-/// Sends so much of the pattern as content.
-async fn send_large(writer: &Writer, framing: Framing) {
+/// Sends so much of the pattern as content, the last piece of it after `before_last`.
+async fn send_large(writer: &Writer, framing: Framing, before_last: impl Future<Output = ()>) {
+    let mut before_last = Some(before_last);
     let mut pattern = Pattern::new();
     let mut left = LARGE;
     // No power of two: pieces and buffers must not fall in step.
     for len in [50_000, 1, 60_000, 333].into_iter().cycle() {
         let len = len.min(left);
+        if len == left
+            && let Some(before_last) = before_last.take()
+        {
+            before_last.await;
+        }
         let piece = pattern.next(len);
         if framing == Framing::Chunked && len > 0 {
             writer.send_all(format!("{len:x}\r\n").as_bytes()).await.unwrap();
@@ -469,7 +475,13 @@ fn large_contents_both_ways() {
                 assert_eq!(head.request_framing(), up.1);
                 connection.send(format!("HTTP/1.1 200 OK\r\n{}\r\n\r\n", down.0)).await;
                 let Wire { reader, writer } = &mut connection.wire;
-                tokio::join!(receive_large(reader, up.1), send_large(writer, down.1));
+                // A response that is whole before its request is gives up the rest of it.
+                let (has_all, is_asked) = tokio::sync::oneshot::channel();
+                let receiving = async {
+                    receive_large(reader, up.1).await;
+                    has_all.send(()).unwrap();
+                };
+                tokio::join!(receiving, send_large(writer, down.1, async { is_asked.await.unwrap() }));
                 connection.drain().await;
             })
             .await;
@@ -482,7 +494,7 @@ fn large_contents_both_ways() {
                 assert_eq!(head.response_framing("POST"), down.1);
                 receive_large(reader, down.1).await;
             };
-            tokio::join!(send_large(writer, up.1), receiving);
+            tokio::join!(send_large(writer, up.1, std::future::ready(())), receiving);
             let ended = rig.recorder.until_ended(1).await;
             let large = u64::try_from(LARGE).unwrap();
             assert_eq!((ended.request_bytes, ended.response_bytes), (large, large));
