@@ -21,6 +21,7 @@ mod life;
 pub mod limits;
 pub mod listen;
 pub mod lookup;
+mod pass_through;
 pub mod pressure;
 pub mod proxy_protocol;
 pub mod reserve;

@@ -1,18 +1,18 @@
 //! A socket that sends a PROXY header first, and a connector that makes such sockets.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::header::Header;
 use super::write::{announcing, write};
 use crate::dial::Connect;
 use crate::endpoint::{Endpoint, Manner};
 use crate::handshake::HandshakeError;
+use crate::pass_through::pass_bytes_through;
 use crate::secured::Secured;
 use crate::socket::{Liveness, Socket};
 
@@ -130,37 +130,7 @@ impl<S: Socket> Socket for Announcing<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Announcing<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Announcing<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
+pass_bytes_through!(<S> Announcing<S>, socket);
 
 #[cfg(test)]
 mod tests {
