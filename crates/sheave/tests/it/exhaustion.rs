@@ -83,10 +83,13 @@ fn without_descriptors_those_beyond_are_told_so_if_that_is_wanted() {
 
 #[test]
 fn a_proxy_without_descriptors_answers_whom_it_accepted() {
-    let mut sheave = poor("proxy --max-connections=5000");
+    // An origin of its own: the built-in one would compete for the same descriptors, and wait for those who wait for it.
+    let mut origin = Sheave::start(["origin", "--from=127.0.0.1:0"]);
+    let mut sheave = poor(&format!("proxy --to={} --max-connections=5000", origin.address()));
     let seen = statuses(crowd(sheave.address(), "/slow/300"));
     // Those for whom there was no descriptor towards the origin are told that nothing was sent.
     assert!(seen.iter().all(|status| [200, 502, 503].contains(status)), "{seen:?}");
     assert_eq!(Client::get(sheave.address(), "/bytes/1").status, 200);
     assert_eq!(sheave.end(), Some(0));
+    assert_eq!(origin.end(), Some(0));
 }
