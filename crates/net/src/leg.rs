@@ -1,6 +1,8 @@
-//! One socket driven for one machine: reads into it, writes for it, waits for its deadlines, and closes as it says.
+//! One socket driven for one machine: reads into it, writes for it, and waits for its deadlines.
 
-use std::future::poll_fn;
+mod closing;
+mod lent;
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,16 +14,14 @@ use bytes::{Buf, BytesMut};
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
-use sheave_lifecycle::machine::{Intent, Machine};
+use sheave_lifecycle::machine::Machine;
 use sheave_lifecycle::observe::{ConnectionId, Observer};
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::time::Time;
 use smallvec::SmallVec;
 use tokio::io::ReadBuf;
 
-use crate::alarm::Alarm;
 use crate::clock::Clock;
-use crate::drain::DrainWatch;
 use crate::life::Life;
 use crate::scratch::{SCRATCH_BYTES, with_scratch};
 use crate::socket::Socket;
@@ -415,106 +415,6 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         flushed
     }
 
-    /// Reads for another engine, into its own buffer, and shows the machine what goes by. Once the machine intends to end
-    /// the connection, nothing goes by any more.
-    pub(crate) fn poll_read_for(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Time,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.machine.intent() != Intent::Continue {
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        if !self.inbox.is_empty() {
-            let len = self.inbox.len().min(buffer.remaining());
-            buffer.put_slice(&self.inbox.split_to(len));
-            if self.inbox.is_empty() {
-                self.inbox = BytesMut::new();
-            }
-        } else if self.has_ended {
-            return Poll::Ready(Ok(()));
-        } else {
-            match Pin::new(self.socket_mut()).poll_read(cx, buffer) {
-                Poll::Pending => {
-                    self.begin_waiting(now);
-                    return Poll::Pending;
-                }
-                Poll::Ready(Err(error)) => {
-                    self.fail(IoFault::new(Op::Read, &error));
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Ready(Ok(())) => self.note_received(buffer.filled().len() - before, now),
-            }
-        }
-        self.machine.watch_received(&buffer.filled()[before..], now);
-        if self.machine.intent() != Intent::Continue {
-            // What the machine ends the connection for is not the engine's to act upon.
-            buffer.set_filled(before);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes for another engine, and shows the machine what went out.
-    pub(crate) fn poll_write_for(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Time,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match Pin::new(self.socket_mut()).poll_write_vectored(cx, parts) {
-            Poll::Pending => {
-                self.life.note_blocked(now);
-                Poll::Pending
-            }
-            Poll::Ready(Err(error)) => {
-                self.life.note_failed(now);
-                self.fail(IoFault::new(Op::Write, &error));
-                Poll::Ready(Err(error))
-            }
-            Poll::Ready(Ok(len)) => {
-                self.life.note_written(len, now);
-                let mut left = len;
-                for part in parts {
-                    let sent = left.min(part.len());
-                    if sent > 0 {
-                        self.machine.watch_sent(&part[..sent], now);
-                    }
-                    left -= sent;
-                }
-                Poll::Ready(Ok(len))
-            }
-        }
-    }
-
-    /// Gives the kernel what layers of the socket keep, for another engine.
-    pub(crate) fn poll_flush_for(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<io::Result<()>> {
-        let flushed = self.poll_flush_socket(cx, now);
-        if let Poll::Ready(Err(error)) = &flushed {
-            self.fail(IoFault::new(Op::Write, error));
-        }
-        flushed
-    }
-
-    /// The socket is of no more use.
-    fn fail(&mut self, fault: IoFault) {
-        self.machine.end(Intent::Abort(CloseReason::from_fault(fault)));
-    }
-
-    /// Sends FIN, once nothing is owed any more: nothing will be written. What comes in is read as before.
-    ///
-    /// # Errors
-    /// What the kernel said, such as that the peer is gone.
-    pub fn shut_writing(&mut self, now: Time) -> Result<(), IoFault> {
-        let socket = self.socket.as_mut().expect(HELD);
-        socket.shutdown_write().map_err(|error| IoFault::new(Op::Shutdown, &error))?;
-        self.life.note_shut(now);
-        Ok(())
-    }
-
     /// The next deadline: the machine's, or that of a write which stands still.
     pub fn deadline(&self) -> Option<Deadline> {
         // Nobody is idle who still has bytes to take: then only taking none is too slow.
@@ -543,77 +443,6 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         self.life.tell_moved(self.phase(), self.machine.exchanges());
     }
 
-    /// Writes what is owed, for as long as that may take, where the machine intends to end the connection. Whether all was
-    /// written. [`Self::close`] goes on from there.
-    ///
-    /// # Cancel safety
-    /// As for [`Self::close`].
-    pub async fn farewell(&mut self, alarm: &mut Alarm, watch: &mut DrainWatch) -> bool {
-        let said = poll_fn(|cx| self.poll_farewell(cx, alarm, watch)).await;
-        self.farewell = Some(said);
-        said.is_ok()
-    }
-
-    /// Gives up what is owed: the close will be an RST for `reason`, whatever reason the machine has to end well.
-    pub fn give_up(&mut self, reason: CloseReason) {
-        self.farewell = Some(Err(reason));
-    }
-
-    /// Closes as the machine intends: writes what is owed, lingers if it should, tells the observer the reason, and gives
-    /// it back with the phase in which it came up.
-    ///
-    /// # Cancel safety
-    /// Dropped in between, the connection is closed and counted with the machine's reason.
-    pub async fn close(mut self, alarm: &mut Alarm, watch: &mut DrainWatch) -> (CloseReason, Phase) {
-        let intent = self.machine.intent();
-        match intent {
-            Intent::Continue => self.note_end(CloseReason::Bug("closed-without-reason")),
-            Intent::Abort(reason) => {
-                self.note_end(reason);
-                self.socket().set_abortive_close();
-            }
-            Intent::Close(reason) | Intent::Linger(reason) => {
-                let flushed = match self.farewell {
-                    Some(said) => said,
-                    None => poll_fn(|cx| self.poll_farewell(cx, alarm, watch)).await,
-                };
-                let is_lingering = matches!(intent, Intent::Linger(_)) || !self.inbox.is_empty();
-                match flushed {
-                    Err(worse) => {
-                        self.note_end(worse);
-                        self.socket().set_abortive_close();
-                    }
-                    Ok(()) if is_lingering && !self.has_ended => {
-                        self.note_end(reason);
-                        self.linger(alarm, watch).await;
-                    }
-                    Ok(()) => self.note_end(reason),
-                }
-            }
-        }
-        self.ended_as()
-    }
-
-    /// Closes at once, as far as that goes without waiting: for connections on which nothing is owed.
-    pub fn close_now(mut self) {
-        match self.machine.intent() {
-            Intent::Continue => self.note_end(CloseReason::Bug("closed-without-reason")),
-            Intent::Abort(reason) => {
-                self.note_end(reason);
-                self.socket().set_abortive_close();
-            }
-            Intent::Close(reason) | Intent::Linger(reason) => self.note_end(reason),
-        }
-    }
-
-    fn note_end(&mut self, reason: CloseReason) {
-        self.life.note_end(reason, self.phase());
-    }
-
-    fn ended_as(&self) -> (CloseReason, Phase) {
-        self.life.ended_as(&self.machine, self.phase())
-    }
-
     /// Where the connection stands. A message that is framed whole is under way as long as bytes of it are owed.
     fn phase(&self) -> Phase {
         match self.machine.phase() {
@@ -625,78 +454,6 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     fn owes(&self) -> bool {
         !self.outbox.is_empty() || self.life.is_stalled()
     }
-
-    /// Whether a FIN now would make a message look complete that is not, or would hide that an exchange was given up.
-    fn is_cut_off(&self) -> bool {
-        !self.life.has_ended()
-            && match self.machine.intent() {
-                Intent::Abort(_) => true,
-                Intent::Continue => self.phase().is_busy(),
-                Intent::Close(_) | Intent::Linger(_) => self.owes(),
-            }
-    }
-
-    /// Writes what is owed, for as long as that may take.
-    fn poll_farewell(
-        &mut self,
-        cx: &mut Context<'_>,
-        alarm: &mut Alarm,
-        watch: &mut DrainWatch,
-    ) -> Poll<Result<(), CloseReason>> {
-        let clock = self.life.context.clock;
-        let now = clock.now();
-        let mut flushed = self.poll_flush(cx, now);
-        if let Poll::Ready(Ok(())) = flushed {
-            self.socket_mut().conclude();
-            flushed = self.poll_flush(cx, now);
-        }
-        if let Poll::Ready(flushed) = flushed {
-            return Poll::Ready(flushed.map_err(CloseReason::from_fault));
-        }
-        watch.register(cx);
-        let forcing = watch.drain().forcing_at().map(|at| Deadline { at, timer: Timer::Drain });
-        let Some(next) = Deadline::earlier(self.life.stalled_until(), forcing) else { return Poll::Pending };
-        alarm.poll(cx, clock, now, Some(next.at)).map(|()| {
-            Err(match next.timer {
-                Timer::Drain => CloseReason::DrainForced,
-                timer => CloseReason::TimedOut(timer),
-            })
-        })
-    }
-
-    /// RFC 9112 §9.6: shut our side, then read and discard, so that an RST cannot destroy what the peer has not read.
-    async fn linger(&mut self, alarm: &mut Alarm, watch: &mut DrainWatch) {
-        if self.socket_mut().shutdown_write().is_err() {
-            return; // ENOTCONN: the peer is gone already.
-        }
-        let (plan, clock) = (self.life.context.linger, self.life.context.clock);
-        self.life.note_shut(clock.now());
-        self.inbox = BytesMut::new();
-        let since = clock.now();
-        let until = since.after(plan.timeout);
-        let mut discarded = 0;
-        poll_fn(|cx| {
-            let now = clock.now();
-            loop {
-                let before = self.life.bytes_in;
-                let read = self.poll_receive(cx, now, |_, bytes| *bytes = &[]);
-                discarded += self.life.bytes_in - before;
-                match read {
-                    Poll::Ready(Ok(Received::Bytes(()))) if discarded < plan.max_bytes => {}
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => break,
-                }
-            }
-            watch.register(cx);
-            // It has had its answer; whoever waits for a place has not.
-            if watch.drain().pressure().is_to_give_way(since) {
-                return Poll::Ready(());
-            }
-            let until = watch.drain().forcing_at().map_or(until, |forcing| forcing.min(until));
-            alarm.poll(cx, clock, now, Some(until))
-        })
-        .await;
-    }
 }
 
 /// Empties a buffer; gives its memory back if it had grown large.
@@ -705,15 +462,5 @@ fn empty(buffer: &mut BytesMut) {
         *buffer = BytesMut::new();
     } else {
         buffer.clear();
-    }
-}
-
-impl<M: Machine, S: Socket> Drop for Leg<M, S> {
-    fn drop(&mut self) {
-        let Some(socket) = &self.socket else { return };
-        if self.is_cut_off() {
-            socket.set_abortive_close();
-        }
-        self.life.tell_closed(self.ended_as(), self.machine.exchanges());
     }
 }
