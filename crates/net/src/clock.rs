@@ -1,6 +1,6 @@
 //! The one place that reads a clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sheave_lifecycle::time::Time;
 use tokio::time::Instant;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Turns the runtime's clock into [`Time`]. One per process, copied to whoever needs it.
 ///
 /// It reads tokio's clock, so that tests under a paused one are in full control.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Clock {
     origin: Instant,
 }
@@ -25,9 +25,9 @@ impl Clock {
         Time::ZERO.after(elapsed)
     }
 
-    /// Seconds since 1970, for `Date`. Not for deadlines: this clock can be set.
-    pub fn unix_seconds(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    /// Time since 1970 by the system, for `Date`. Not for deadlines: this clock can be set.
+    pub fn unix_time(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
     /// The runtime's name for `time`.

@@ -22,6 +22,7 @@ use sheave_proto::state::ResponseState;
 use crate::accepting::Admitted;
 use crate::answer::Answer;
 use crate::carrier::Carrier;
+use crate::date::date_at;
 use crate::exchange::Exchange;
 use crate::guard::{self, Guarded, IsTunnel};
 use crate::handler::Handler;
@@ -144,8 +145,7 @@ async fn refuse<S: Socket>(
     let mut record = Record::new(now, leg.machine().exchanges());
     record.made_by = MadeBy::Us;
     record.error = Some(answer.cause);
-    let date = sheave_proto::date::imf_fixdate(clock.unix_seconds());
-    let _ = head.fields_mut().push(sheave_proto::known::Known::Date, &date);
+    let _ = head.fields_mut().push(sheave_proto::known::Known::Date, &date_at(clock, now));
     let (machine, out) = leg.machine_and_outbox();
     let is_sent = machine.send_head(&head, BodyLength::Known(body.len() as u64), out, now).is_ok();
     if is_sent {
@@ -163,4 +163,53 @@ async fn refuse<S: Socket>(
     let mut refusal = Refusal { context, record, id, peer, secured, request, is_whole: false };
     // Every refusal ends its connection; dropped meanwhile, it was not sent.
     refusal.is_whole = is_sent && leg.farewell(alarm, watch).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use sheave_lifecycle::byte_floor::Allowance;
+    use sheave_lifecycle::close::CloseReason;
+    use sheave_lifecycle::ring::Ring;
+    use sheave_net::tls::socket::TlsSocket;
+    use sheave_net::tls::stream::Stream;
+    use sheave_proto::body::{BodyReader, BodyWriter};
+    use sheave_proto::connection::Connection;
+    use sheave_proto::read_head::RequestReader;
+    use sheave_proto::role::Server;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    struct Nobody;
+    impl<S: Socket> Handler<S> for Nobody {
+        async fn handle(&self, _: &mut Exchange<'_, S>) -> Result<(), crate::error::HandlerError> {
+            Ok(())
+        }
+    }
+
+    fn future<A, B, F>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn sizes() {
+        println!("serve {}", future(serve::<TcpStream, Nobody>));
+        println!("leg {}", size_of::<ServerLeg<TcpStream>>());
+        println!("machine {}", size_of::<Connection<Server>>());
+        println!("bodyreader {}", size_of::<Option<BodyReader>>());
+        println!("bodywriter {}", size_of::<Option<BodyWriter>>());
+        println!("reader {}", size_of::<RequestReader>());
+        println!("ring {}", size_of::<Ring>());
+        println!("allowance {}", size_of::<Option<Allowance>>());
+        println!("reason {}", size_of::<CloseReason>());
+        println!("intent {}", size_of::<(Intent, Phase)>());
+        println!("alarm {}", size_of::<Alarm>());
+        println!("sleep {}", size_of::<tokio::time::Sleep>());
+        println!("watch {}", size_of::<DrainWatch>());
+        println!("tcp {}", size_of::<TcpStream>());
+        println!("stream {}", size_of::<Stream<TcpStream>>());
+        println!("tls {}", size_of::<TlsSocket<TcpStream>>());
+        println!("next {}", size_of::<Next>());
+        println!("arrived {}", size_of::<Result<Arrived<TcpStream>, (CloseReason, Phase)>>());
+    }
 }

@@ -19,7 +19,6 @@ use sheave_net::leg::LegContext;
 use sheave_net::secured::Secured;
 use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
-use sheave_proto::date::imf_fixdate;
 use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
@@ -28,6 +27,7 @@ use sheave_proto::version::Version;
 
 use crate::answer::Answer;
 use crate::carrier::{Carrier, Trouble, carried, is_answering, is_receiving};
+use crate::date::date_at;
 use crate::error::HandlerError;
 use crate::record::Record;
 
@@ -265,11 +265,12 @@ impl<S: Socket> Exchange<'_, S> {
     /// [`HandlerError::Misuse`] when no response is owed, or the head contradicts itself.
     pub fn send_head(&mut self, head: &mut ResponseHead, body: BodyLength) -> Result<(), HandlerError> {
         let clock = self.clock();
+        let now = clock.now();
         if !head.status().is_informational() && !head.fields().contains(Known::Date) {
             // RFC 9110 §6.6.1: a server with a clock says the time.
-            let _ = head.fields_mut().push(Known::Date, &imf_fixdate(clock.unix_seconds()));
+            let _ = head.fields_mut().push(Known::Date, &date_at(clock, now));
         }
-        carried!(&mut self.carrier, it => it.send_head(head, body, clock.now()))
+        carried!(&mut self.carrier, it => it.send_head(head, body, now))
             .map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
         if !head.status().is_informational() {
             self.record.status = head.status().as_u16();

@@ -59,6 +59,7 @@ mod connection;
 pub mod connection_info;
 pub mod converse;
 mod cores;
+mod date;
 pub mod draining;
 mod ending;
 pub mod error;

@@ -13,7 +13,6 @@ use sheave_lifecycle::limit::Limit;
 use sheave_lifecycle::observe::MadeBy;
 use sheave_net::alarm::Alarm;
 use sheave_net::socket::Socket;
-use sheave_proto::date::imf_fixdate;
 use sheave_proto::error::ProtocolError;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::h2_code::ErrorCode;
@@ -22,6 +21,7 @@ use sheave_proto::stream::Stream;
 
 use crate::answer::Answer;
 use crate::carrier::Carrier;
+use crate::date::date_at;
 use crate::error::HandlerError;
 use crate::exchange::Exchange;
 use crate::guard::{self, Guarded};
@@ -145,7 +145,7 @@ async fn refuse<H>(stream: &mut Http2, error: ProtocolError, refusal: &mut Refus
     let clock = shared.context.clock;
     let now = clock.now();
     let (mut head, body) = Answer::to_error(error).render(None);
-    let _ = head.fields_mut().push(Known::Date, &imf_fixdate(clock.unix_seconds()));
+    let _ = head.fields_mut().push(Known::Date, &date_at(clock, now));
     let length = BodyLength::Known(body.len() as u64);
     if stream.send_head(&head, length, now).is_ok() {
         refusal.record.status = head.status().as_u16();
