@@ -23,6 +23,9 @@ pub struct Fields {
     lines: Vec<Line>,
 }
 
+/// Room for the first lines of a head that is built line by line.
+const USUAL_BYTES: usize = 192;
+
 /// One line's place in the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line {
@@ -255,7 +258,9 @@ impl Fields {
             known,
             plain: true,
         };
-        self.bytes.reserve(name.len() + value.len() + 4);
+        // Few heads are built of less, and each growth costs as much as some lines.
+        let usual = if self.bytes.capacity() == 0 { USUAL_BYTES } else { 0 };
+        self.bytes.reserve(usual.max(name.len() + value.len() + 4));
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(b": ");
         self.bytes.extend_from_slice(value);

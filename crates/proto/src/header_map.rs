@@ -30,8 +30,9 @@ impl TryFrom<&HeaderMap> for Fields {
     type Error = InvalidField;
 
     fn try_from(map: &HeaderMap) -> Result<Self, InvalidField> {
-        let bytes = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let mut fields = Self::with_capacity(map.len(), bytes);
+        let bytes: usize = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        // Whoever sends them adds a line or two.
+        let mut fields = Self::with_capacity(map.len() + 2, bytes + 64);
         for (name, value) in map {
             match crate::known::Known::from_bytes(name.as_str().as_bytes()) {
                 Some(known) => fields.push(known, value.as_bytes())?,

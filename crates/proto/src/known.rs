@@ -25,13 +25,16 @@ macro_rules! known {
                 match self { $( Self::$variant => $name, )+ }
             }
 
-            /// The name as a key of [`http::HeaderMap`].
+            /// The name as a key of [`http::HeaderMap`]. Costs no more than a copy.
             #[must_use]
             pub fn header_name(self) -> http::HeaderName {
-                const LOWER: &[[u8; MAX_LEN]] = &[ $( lower($name), )+ ];
-                let len = self.as_str().len();
-                // A standard name becomes one byte inside `HeaderName`; the others are copied once.
-                http::HeaderName::from_bytes(&LOWER[self as usize][..len]).expect("known names are tokens")
+                static NAMES: [http::HeaderName; Known::ALL.len()] = [
+                    $({
+                        const LOWER: [u8; MAX_LEN] = lower($name);
+                        header_name(&LOWER, $name.len())
+                    },)+
+                ];
+                NAMES[self as usize].clone()
             }
         }
     };
@@ -47,6 +50,14 @@ const fn lower(name: &str) -> [u8; MAX_LEN] {
         at += 1;
     }
     out
+}
+
+/// The first `len` bytes as a name, when this is compiled.
+const fn header_name(lower: &'static [u8; MAX_LEN], len: usize) -> http::HeaderName {
+    match std::str::from_utf8(lower.split_at(len).0) {
+        Ok(name) => http::HeaderName::from_static(name),
+        Err(_) => unreachable!(),
+    }
 }
 
 known! {

@@ -44,7 +44,8 @@ impl<'a> Authority<'a> {
             host[1..host.len() - 1].parse::<Ipv6Addr>().ok()?;
             (host, rest)
         } else {
-            let (host, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let end = bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len());
+            let (host, rest) = text.split_at(end);
             if !is_registered_name(host.as_bytes()) {
                 return None;
             }
@@ -81,12 +82,26 @@ fn is_registered_name(bytes: &[u8]) -> bool {
     while let [byte, after @ ..] = rest {
         rest = match (*byte, after) {
             (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
-            (byte, after) if is_name_byte(byte) => after,
+            (byte, after) if NAME[usize::from(byte)] => after,
             _ => return false,
         };
     }
     !bytes.is_empty()
 }
+
+/// What [`is_name_byte`] says of every byte.
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        // Below 256 by the loop's bound.
+        #[expect(clippy::cast_possible_truncation)]
+        let is_in_it = is_name_byte(byte as u8);
+        table[byte] = is_in_it;
+        byte += 1;
+    }
+    table
+};
 
 const fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
