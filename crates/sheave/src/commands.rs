@@ -9,6 +9,7 @@ use crate::banner::Passing;
 use crate::config;
 use crate::demo::{self, Demo};
 use crate::exit::{Exit, Failure};
+use crate::explain;
 use crate::fault;
 use crate::handover::Inherited;
 use crate::http2;
@@ -37,6 +38,7 @@ pub(crate) fn run(arguments: Arguments, inherited: Inherited) -> Result<Exit, Fa
         Command::Demo(arguments) => match arguments.demo {
             Demonstration::Race(arguments) => block_on(race::run(&arguments)),
         },
+        Command::Explain(arguments) => block_on(explain::run(&arguments)),
         Command::Version => {
             say::output(format_args!("sheave {}", env!("CARGO_PKG_VERSION")));
             Ok(Exit::Drained)

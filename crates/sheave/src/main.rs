@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod duration;
 mod exit;
+mod explain;
 mod fault;
 mod handover;
 mod http2;

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::drain::DrainArguments;
+use super::explain::ExplainArguments;
 use super::faults::FaultArguments;
 use super::http2::ClientHttp2;
 use super::limits::{ClientLimits, OriginLimits};
@@ -41,7 +42,8 @@ Signals:
 Try it:
   sheave proxy                                       a proxy with a demo origin behind it
   sheave proxy --from :8080 --to 127.0.0.1:9000      a proxy for your own server
-  sheave demo race                                   what it protects clients from"
+  sheave demo race                                   what it protects clients from
+  sheave explain                                     where the bottleneck of a running one is"
 )]
 pub(crate) struct Arguments {
     /// What to do.
@@ -64,6 +66,11 @@ pub(crate) enum Command {
     Origin(Box<OriginArguments>),
     /// Show what the proxy is for, on loopback ports of its own.
     Demo(DemoArguments),
+    /// Say where the bottleneck of a running proxy or origin is, and what to do about it.
+    ///
+    /// Reads its /metrics twice, and compares: which limit is reached, who waits for whom, what costs most. Where it runs
+    /// on this machine, the kernel is asked as well which connections it dropped. Changes nothing.
+    Explain(ExplainArguments),
     /// Print the version.
     Version,
 }

@@ -2,6 +2,7 @@
 
 mod command;
 mod drain;
+mod explain;
 mod faults;
 mod http2;
 mod limits;
@@ -17,6 +18,7 @@ mod tunnels;
 
 pub(crate) use command::{Arguments, Command, OriginArguments, ProxyArguments};
 pub(crate) use drain::DrainArguments;
+pub(crate) use explain::ExplainArguments;
 pub(crate) use http2::ClientHttp2;
 pub(crate) use limits::{ClientLimits, OriginLimits, Over};
 pub(crate) use listening::Listening;

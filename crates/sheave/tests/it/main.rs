@@ -6,6 +6,7 @@ mod activation;
 mod deadlines;
 mod drain;
 mod exhaustion;
+mod explain;
 mod handover;
 mod limits;
 mod logs;
