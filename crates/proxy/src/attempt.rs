@@ -25,10 +25,10 @@ use sheave_server::error::HandlerError;
 use sheave_server::exchange::Exchange;
 use smallvec::SmallVec;
 
-use crate::balance::Turn;
 use crate::config::HostPolicy;
 use crate::failure::Failure;
 use crate::forward::is_idempotent;
+use crate::gateway::{Attempts, Gateway, Upstream, identity};
 use crate::proxy::Proxy;
 use crate::pump::{Pump, Pumped};
 use crate::replay::Replay;
@@ -45,29 +45,36 @@ pub(crate) enum Tried {
     Failed(Failure),
 }
 
-impl<C: Connect> Proxy<C> {
+impl<C: Connect, G> Proxy<C, G> {
     /// Sends the request on until it is answered, or cannot be.
     pub(crate) async fn forward<D: Socket>(
         &self,
         exchange: &mut Exchange<'_, D>,
         body: BodyLength,
-    ) -> Result<(), HandlerError> {
+        context: &mut G::Context,
+    ) -> Result<(), HandlerError>
+    where
+        G: Gateway<D>,
+    {
         let mut replay = Replay::default();
-        let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
+        let mut refused: SmallVec<[usize; 4]> = SmallVec::new();
         let mut made = 0;
         let mut has_failed_on_one = false;
         let mut last_evidence = None;
         self.with_budget(|budget, _| budget.request_began());
+        let mut upstream = self.gateway.choose_upstream(exchange, Attempts::new(made, &refused), context).await;
         loop {
+            if upstream.is_none() && !exchange.can_answer() {
+                return Ok(());
+            }
             made += 1;
             exchange.note_attempt();
-            let now = exchange.clock().now();
-            let turn = self.balancer.next(&tried, now);
-            let (end, place) = match turn {
+            let (end, origin) = match upstream.take() {
                 None => (Tried::Failed(Failure::Unresolved), None),
-                Some(turn) => {
-                    let place = turn.place;
-                    (self.attempt(exchange, body, &turn, has_failed_on_one, &mut replay).await, Some(place))
+                Some(upstream) => {
+                    let origin = identity(upstream.origin());
+                    let is_fresh = has_failed_on_one;
+                    (self.attempt(exchange, body, &upstream, is_fresh, &mut replay, context).await, Some(origin))
                 }
             };
             let failure = match end {
@@ -75,20 +82,29 @@ impl<C: Connect> Proxy<C> {
                 Tried::Client(gone) => return Err(gone),
                 Tried::Failed(failure) => failure,
             };
-            if failure.is_of_the_origin() {
-                tried.extend(place);
-            } else {
+            exchange.note_sent(failure.progress().sent());
+            if !failure.is_of_the_origin() {
                 // What became of one connection may be about to become of its like: the next attempt is on a fresh one.
                 has_failed_on_one = true;
+            } else if let Some(origin) = origin {
+                refused.push(origin);
+                let other = self.gateway.choose_upstream(exchange, Attempts::new(made, &refused), context).await;
+                upstream = other.filter(|other| !refused.contains(&identity(other.origin())));
+                if !exchange.can_answer() {
+                    return Ok(());
+                }
             }
-            exchange.note_sent(failure.progress().sent());
-            match self.judge(exchange, &failure, &replay, &tried, made) {
+            match self.judge(exchange, &failure, &replay, upstream.is_some(), made) {
                 Verdict::Retry(evidence) => {
                     exchange.note_retry(evidence);
                     last_evidence = Some(evidence);
                     let wait = self.backoff(made);
                     if !failure.is_of_the_origin() && made > 1 && sleep(exchange, wait).await.is_err() {
                         return Err(HandlerError::Client);
+                    }
+                    if upstream.is_none() {
+                        let attempts = Attempts::new(made, &refused);
+                        upstream = self.gateway.choose_upstream(exchange, attempts, context).await;
                     }
                 }
                 Verdict::Give(why) => {
@@ -97,11 +113,10 @@ impl<C: Connect> Proxy<C> {
                     answer.evidence = last_evidence;
                     answer.gave_up = Some(why);
                     if exchange.can_answer() {
-                        exchange.answer(&answer);
-                    } else {
-                        exchange.note_error(answer.cause);
-                        exchange.truncate(CloseReason::OtherSide);
+                        return self.refuse(exchange, answer, context).await;
                     }
+                    exchange.note_error(answer.cause);
+                    exchange.truncate(CloseReason::OtherSide);
                     return Ok(());
                 }
             }
@@ -113,7 +128,7 @@ impl<C: Connect> Proxy<C> {
         exchange: &Exchange<'_, D>,
         failure: &Failure,
         replay: &Replay,
-        tried: &[usize],
+        has_other: bool,
         made: u32,
     ) -> Verdict {
         // It has waited for as long as anybody waits.
@@ -121,7 +136,7 @@ impl<C: Connect> Proxy<C> {
             return Verdict::Give(GiveUp::Deadline);
         }
         // To ask the same origin the same again at once would only delay the answer.
-        if failure.is_of_the_origin() && !self.balancer.has_other(tried) {
+        if failure.is_of_the_origin() && !has_other {
             return Verdict::Give(GiveUp::NoOther);
         }
         let attempt = Attempt {
@@ -145,15 +160,19 @@ impl<C: Connect> Proxy<C> {
         &self,
         exchange: &mut Exchange<'_, D>,
         body: BodyLength,
-        turn: &Turn<'_>,
+        upstream: &G::Upstream,
         is_fresh: bool,
         replay: &mut Replay,
-    ) -> Tried {
-        let endpoints = endpoints(&turn.member.origin, exchange);
+        context: &mut G::Context,
+    ) -> Tried
+    where
+        G: Gateway<D>,
+    {
+        let endpoints = endpoints(upstream.origin(), exchange);
         let is_tunnel = asks_for_tunnel(exchange.request());
         let endpoints = if is_tunnel { for_tunnel(&endpoints) } else { endpoints };
         let reuse = self.reuse(exchange, is_fresh, is_tunnel);
-        let mut call = match self.acquire(exchange, &endpoints, turn, reuse).await {
+        let mut call = match self.acquire(exchange, &endpoints, upstream, reuse).await {
             Ok(call) => call,
             Err(end) => return end,
         };
@@ -167,7 +186,7 @@ impl<C: Connect> Proxy<C> {
         if is_tunnel && let Err(end) = beside(exchange, call.settled()).await {
             return end;
         }
-        let translation = match self.send_head(exchange, &mut call, body, turn, is_tunnel) {
+        let translation = match self.send_head(exchange, &mut call, body, upstream.origin(), is_tunnel) {
             Ok(translation) => translation,
             Err(error) => return Tried::Failed(Failure::Call(error, call.progress())),
         };
@@ -187,9 +206,13 @@ impl<C: Connect> Proxy<C> {
             translation,
             replay,
             keeps_body,
+            holds_head: G::HAS_FILTERS,
             answered_at: None,
         };
-        let pumped = pump.run().await;
+        let pumped = match G::HAS_FILTERS {
+            false => pump.run().await,
+            true => self.pump(&mut pump, context).await,
+        };
         if let Some(at) = pump.answered_at {
             let response_after = Some(at.since(began));
             exchange.note_upstream(UpstreamPart { address, connection: id, is_reused, response_after });
@@ -198,6 +221,14 @@ impl<C: Connect> Proxy<C> {
         match pumped {
             Pumped::Done => {
                 call.finish();
+                Tried::Done
+            }
+            Pumped::Answered | Pumped::Held(_) => {
+                if call.has_whole_response() {
+                    call.finish();
+                } else {
+                    call.abandon(CloseReason::OtherSide);
+                }
                 Tried::Done
             }
             Pumped::Switched => tunnel::relay(exchange, call).await.map_or_else(Tried::Client, |()| Tried::Done),
@@ -239,15 +270,15 @@ impl<C: Connect> Proxy<C> {
         &self,
         exchange: &mut Exchange<'_, D>,
         endpoints: &[Endpoint],
-        turn: &Turn<'_>,
+        upstream: &impl Upstream,
         reuse: Reuse,
     ) -> Result<Call<C::Socket>, Tried> {
         let now = exchange.clock().now();
         if endpoints.is_empty() {
-            turn.refused(now);
+            upstream.refused(now);
             return Err(Tried::Failed(Failure::Unresolved));
         }
-        let first = turn.rotation % endpoints.len();
+        let first = upstream.rotation() % endpoints.len();
         let by_turn = || endpoints[first..].iter().chain(&endpoints[..first]);
         if let Some(call) = by_turn().find_map(|endpoint| self.pool.checkout(endpoint, now, reuse)) {
             return Ok(call);
@@ -257,7 +288,7 @@ impl<C: Connect> Proxy<C> {
             Ok(call) => Ok(call),
             Err(error) => {
                 if let PoolError::Dial(_) | PoolError::Handshake(_) = error {
-                    turn.refused(exchange.clock().now());
+                    upstream.refused(exchange.clock().now());
                 }
                 Err(Tried::Failed(Failure::Pool(error)))
             }
@@ -269,11 +300,10 @@ impl<C: Connect> Proxy<C> {
         exchange: &mut Exchange<'_, D>,
         call: &mut Call<C::Socket>,
         body: BodyLength,
-        turn: &Turn<'_>,
+        origin: &Origin,
         is_tunnel: bool,
     ) -> Result<Option<Translation>, CallError> {
         let now = exchange.clock().now();
-        let origin = &turn.member.origin;
         let request = exchange.request_mut();
         // RFC 9112 §3.2: a request of HTTP/1.0 may come without Host; ours must have one.
         if self.config.host == HostPolicy::Origin || !request.fields().contains(Known::Host) {

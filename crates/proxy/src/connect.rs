@@ -87,31 +87,31 @@ impl<L: Lookup> Names for L {
     }
 }
 
-impl<C: Connect> Proxy<C> {
-    /// Answers a CONNECT: with a tunnel, or with why there is none.
-    pub(crate) async fn connect<D: Socket>(&self, exchange: &mut Exchange<'_, D>) -> Result<(), HandlerError> {
+impl<C: Connect, G> Proxy<C, G> {
+    /// Carries a CONNECT as a tunnel to its end; what comes back instead is why there is none.
+    pub(crate) async fn connect<D: Socket>(
+        &self,
+        exchange: &mut Exchange<'_, D>,
+    ) -> Result<Option<Answer>, HandlerError> {
         let target = match self.asked_for(exchange) {
             Ok(target) => target,
-            Err(answer) => {
-                exchange.answer(&answer);
-                return Ok(());
-            }
+            Err(answer) => return Ok(Some(answer)),
         };
         let endpoints = match self.find(exchange, &target).await {
             Ok(endpoints) => endpoints,
             Err(Tried::Client(gone)) => return Err(gone),
-            Err(end) => return refuse(exchange, end),
+            Err(end) => return Ok(refused(exchange, end)),
         };
         exchange.note_attempt();
         let call = match beside(exchange, self.pool.tunnel(&endpoints)).await {
             Ok(Ok(call)) => call,
             Ok(Err(ClientError::Call(error, progress))) => {
-                return refuse(exchange, Tried::Failed(Failure::Call(error, progress)));
+                return Ok(refused(exchange, Tried::Failed(Failure::Call(error, progress))));
             }
-            Ok(Err(ClientError::Pool(error))) => return refuse(exchange, Tried::Failed(Failure::Pool(error))),
-            Ok(Err(_)) => return refuse(exchange, Tried::Failed(Failure::Unresolved)),
+            Ok(Err(ClientError::Pool(error))) => return Ok(refused(exchange, Tried::Failed(Failure::Pool(error)))),
+            Ok(Err(_)) => return Ok(refused(exchange, Tried::Failed(Failure::Unresolved))),
             Err(Tried::Client(gone)) => return Err(gone),
-            Err(end) => return refuse(exchange, end),
+            Err(end) => return Ok(refused(exchange, end)),
         };
         exchange.note_upstream(UpstreamPart {
             address: call.address(),
@@ -124,7 +124,7 @@ impl<C: Connect> Proxy<C> {
         // It has no bytes that a reason could not have.
         let _ = head.set_reason(b"Connection Established");
         exchange.switch(&mut head)?;
-        tunnel::relay(exchange, call).await
+        tunnel::relay(exchange, call).await.map(|()| None)
     }
 
     /// What a CONNECT asks for, where it may be asked for.
@@ -168,12 +168,10 @@ impl<C: Connect> Proxy<C> {
 }
 
 /// Says why there is no tunnel.
-fn refuse<D: Socket>(exchange: &mut Exchange<'_, D>, end: Tried) -> Result<(), HandlerError> {
-    if let Tried::Failed(failure) = end {
-        exchange.note_sent(failure.progress().sent());
-        exchange.answer(&failure.answer());
-    }
-    Ok(())
+fn refused<D: Socket>(exchange: &mut Exchange<'_, D>, end: Tried) -> Option<Answer> {
+    let Tried::Failed(failure) = end else { return None };
+    exchange.note_sent(failure.progress().sent());
+    Some(failure.answer())
 }
 
 /// The host and the port behind CONNECT.

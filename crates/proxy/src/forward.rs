@@ -51,9 +51,15 @@ impl Client {
     }
 }
 
-/// Edits a request's head in place for the way to the origin.
-pub(crate) fn prepare_request(head: &mut RequestHead, client: Client, config: &ProxyConfig) -> Onward {
-    match onward(head) {
+/// Edits a request's head in place for the way to the origin. `framed` says how its content is framed, where that is known
+/// already; its fields say it otherwise.
+pub(crate) fn prepare_request(
+    head: &mut RequestHead,
+    framed: Option<BodyLength>,
+    client: Client,
+    config: &ProxyConfig,
+) -> Onward {
+    match onward(head, framed) {
         Ok(Onward::Forward(body)) => match rewrite(head, client, config) {
             Ok(()) => Onward::Forward(body),
             Err(answer) => Onward::Refuse(answer),
@@ -63,8 +69,8 @@ pub(crate) fn prepare_request(head: &mut RequestHead, client: Client, config: &P
     }
 }
 
-fn onward(head: &mut RequestHead) -> Result<Onward, ProtocolError> {
-    let body = framing::request_body(head)?;
+fn onward(head: &mut RequestHead, framed: Option<BodyLength>) -> Result<Onward, ProtocolError> {
+    let body = framed.map_or_else(|| framing::request_body(head), Ok)?;
     match hop::max_forwards(head)? {
         Some(0) if *head.method() == Method::TRACE => Ok(Onward::Local(Local::Trace)),
         Some(0) => Ok(Onward::Local(Local::Options)),

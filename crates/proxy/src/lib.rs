@@ -4,15 +4,17 @@
 //! What may be sent again, and when, is `sheave-lifecycle`'s to judge; what the messages look like, `sheave-proto`'s.
 
 mod attempt;
-mod balance;
+pub mod balance;
 pub mod config;
 pub mod connect;
 pub mod connect_rule;
 mod failure;
 mod forward;
+pub mod gateway;
 pub mod proxy;
 mod pump;
 mod replay;
+mod seams;
 mod tunnel;
 pub mod upgrade;
 mod words;

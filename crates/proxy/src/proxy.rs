@@ -22,11 +22,14 @@ use sheave_server::handler::Handler;
 use crate::balance::Balancer;
 use crate::config::ProxyConfig;
 use crate::forward::{Client, Local, Onward, prepare_request};
+use crate::gateway::Gateway;
 use crate::upgrade;
 
 /// A reverse proxy. One per worker: it owns that worker's pool.
-pub struct Proxy<C: Connect> {
-    pub(crate) balancer: Balancer,
+///
+/// What a [`Gateway`] decides is decided there; a [`Balancer`] chooses an origin and leaves the rest as it is.
+pub struct Proxy<C: Connect, G = Balancer> {
+    pub(crate) gateway: G,
     pub(crate) pool: Arc<Pool<C>>,
     pub(crate) config: ProxyConfig,
     budget: Mutex<Budget>,
@@ -59,7 +62,8 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {}
 
 impl<C: Connect> Proxy<C> {
-    /// A proxy to `origins` that opens connections with `connector`.
+    /// A proxy to `origins` that opens connections with `connector`; the others as for [`Self::with`]. They are balanced as
+    /// [`ProxyConfig::balance`] says, and followed as their addresses change.
     ///
     /// # Errors
     /// [`BuildError`] when the configuration cannot work.
@@ -74,6 +78,31 @@ impl<C: Connect> Proxy<C> {
         if origins.is_empty() {
             return Err(BuildError::NoOrigin);
         }
+        let balancer = Balancer::new(origins, config.balance);
+        let proxy = Self::with(balancer, connector, config, client, clock, observer)?;
+        proxy.gateway.origins().for_each(|origin| proxy.pool.follow(origin));
+        Ok(proxy)
+    }
+}
+
+impl<C: Connect, G> Proxy<C, G> {
+    /// A proxy that passes requests on as `gateway` decides, over connections that `connector` opens.
+    ///
+    /// `clock` is the one of the server whose handler it becomes, or ages mean nothing
+    /// ([`ServerBuilder::clock`](sheave_server::builder::ServerBuilder::clock)). [`ProxyConfig::balance`] is not read. Where
+    /// origins stay the same, [`Pool::follow`] lets the pool follow each of them as its addresses change, and keep connections
+    /// ready; otherwise connections to addresses that are gone end when they are idle for too long.
+    ///
+    /// # Errors
+    /// [`BuildError`] when the configuration cannot work.
+    pub fn with(
+        gateway: G,
+        connector: C,
+        config: ProxyConfig,
+        client: ClientConfig,
+        clock: Clock,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, BuildError> {
         let is_token = |name: &String| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
         };
@@ -83,14 +112,17 @@ impl<C: Connect> Proxy<C> {
         if !config.upgrades.iter().all(|protocol| upgrade::is_protocol(protocol)) {
             return Err(BuildError::Upgrade);
         }
-        let pool = Pool::new(connector, client, clock, observer);
-        origins.iter().for_each(|origin| pool.follow(origin));
         Ok(Self {
-            balancer: Balancer::new(origins, config.balance),
-            pool: Arc::new(pool),
+            gateway,
+            pool: Arc::new(Pool::new(connector, client, clock, observer)),
             budget: Mutex::new(Budget::new(&config.retry, clock.now())),
             config,
         })
+    }
+
+    /// What decides.
+    pub const fn gateway(&self) -> &G {
+        &self.gateway
     }
 
     /// The connections to the origins. Its sweep is to be run beside the proxy.
@@ -103,31 +135,41 @@ impl<C: Connect> Proxy<C> {
     }
 }
 
-impl<S: Socket, C: Connect + 'static> Handler<S> for Proxy<C>
+impl<S: Socket, C: Connect + 'static, G: Gateway<S>> Handler<S> for Proxy<C, G>
 where
     C::Socket: 'static,
 {
     async fn handle(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
+        let mut context = G::Context::default();
+        let mut framed = None;
+        if G::HAS_FILTERS {
+            framed = self.filter_request(exchange, &mut context).await?;
+            if framed.is_none() {
+                return Ok(());
+            }
+        }
         if *exchange.request().method() == Method::CONNECT {
             match exchange.request().protocol() {
-                None => return self.connect(exchange).await,
+                None => {
+                    return match self.connect(exchange).await? {
+                        Some(answer) => self.refuse(exchange, answer, &mut context).await,
+                        None => Ok(()),
+                    };
+                }
                 Some(protocol) if upgrade::allows(&self.config.upgrades, protocol.as_bytes()) => {}
                 Some(_) => {
-                    exchange.answer(&Answer::new(StatusCode::NOT_IMPLEMENTED, "protocol-not-allowed"));
-                    return Ok(());
+                    let answer = Answer::new(StatusCode::NOT_IMPLEMENTED, "protocol-not-allowed");
+                    return self.refuse(exchange, answer, &mut context).await;
                 }
             }
         }
         let client = Client { peer: exchange.peer(), is_secured: exchange.secured().is_some() };
-        match prepare_request(exchange.request_mut(), client, &self.config) {
-            Onward::Forward(body) => self.forward(exchange, body).await,
-            Onward::Refuse(answer) => {
-                exchange.answer(&answer);
-                Ok(())
-            }
+        match prepare_request(exchange.request_mut(), framed, client, &self.config) {
+            Onward::Forward(body) => self.forward(exchange, body, &mut context).await,
+            Onward::Refuse(answer) => self.refuse(exchange, answer, &mut context).await,
             Onward::Local(Local::Trace) => {
-                exchange.answer(&Answer::new(StatusCode::NOT_IMPLEMENTED, "trace-not-supported"));
-                Ok(())
+                let answer = Answer::new(StatusCode::NOT_IMPLEMENTED, "trace-not-supported");
+                self.refuse(exchange, answer, &mut context).await
             }
             Onward::Local(Local::Options) => {
                 let mut head = ResponseHead::new(StatusCode::OK);

@@ -8,6 +8,8 @@ use sheave_client::error::CallError;
 use sheave_lifecycle::time::Time;
 use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
+use sheave_proto::fields::Fields;
+use sheave_proto::framing::BodyLength;
 use sheave_proto::head::ResponseHead;
 use sheave_proto::version::Version;
 use sheave_server::error::HandlerError;
@@ -29,6 +31,20 @@ pub(crate) enum Pumped {
     Origin(CallError),
     /// Both connections are a tunnel from here on.
     Switched,
+    /// The client was answered by somebody else, whatever the origin says.
+    Answered,
+    /// The final response's head is here, and is to be seen before it is sent.
+    Held(Box<Held>),
+}
+
+/// A response of which nothing was sent yet, as far as it came with its head.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) head: ResponseHead,
+    pub(crate) body: BodyLength,
+    data: Vec<u8>,
+    trailers: Option<Fields>,
+    is_end: bool,
 }
 
 /// What a pump works on.
@@ -41,6 +57,8 @@ pub(crate) struct Pump<'p, 'c, D: Socket, U: Socket> {
     pub(crate) replay: &'p mut Replay,
     /// Whether the body is worth keeping for another attempt.
     pub(crate) keeps_body: bool,
+    /// Whether the final response's head is to be seen before it is sent.
+    pub(crate) holds_head: bool,
     /// The final response's head came at this moment.
     pub(crate) answered_at: Option<Time>,
 }
@@ -134,14 +152,14 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
             return Poll::Pending;
         }
         let (exchange, config, answered_at) = (&mut *self.exchange, self.config, &mut self.answered_at);
-        let translation = self.translation.as_ref();
+        let (translation, holds_head) = (self.translation.as_ref(), self.holds_head);
         let waker = cx.waker();
         let moved = self.call.poll_response_with(cx, now, |batch| {
             let cx = &mut Context::from_waker(waker);
             if batch.head.is_some() {
                 *answered_at = Some(now);
             }
-            pass_on(exchange, cx, now, batch, config, translation)
+            pass_on(exchange, cx, now, batch, config, translation, holds_head)
         });
         moved.map(|moved| moved.unwrap_or_else(|error| Err(Pumped::Origin(error))))
     }
@@ -155,6 +173,7 @@ fn pass_on<D: Socket>(
     batch: Batch<'_, ResponseHead>,
     config: &ProxyConfig,
     translation: Option<&Translation>,
+    holds_head: bool,
 ) -> Result<(), Pumped> {
     let broken = |error| Pumped::Origin(CallError::Protocol(error));
     for head in batch.interim.into_iter().chain(batch.head) {
@@ -163,17 +182,47 @@ fn pass_on<D: Socket>(
         if words::is_switch(exchange.request(), &head) {
             // The call took it only because it answers what was offered.
             exchange.switch(&mut head).map_err(Pumped::Client)?;
+        } else if holds_head && !head.status().is_informational() {
+            // It is the last of them.
+            let (data, trailers, is_end) = (batch.data.concat(), batch.trailers, batch.is_end);
+            return Err(Pumped::Held(Box::new(Held { head, body, data, trailers, is_end })));
         } else {
             exchange.send_head(&mut head, body).map_err(Pumped::Client)?;
         }
     }
-    if batch.data.is_empty() && !batch.is_end || exchange.has_answered() {
+    pass_on_body(exchange, cx, now, &batch.data, batch.is_end, batch.trailers)
+}
+
+fn pass_on_body<D: Socket>(
+    exchange: &mut Exchange<'_, D>,
+    cx: &mut Context<'_>,
+    now: Time,
+    data: &[&[u8]],
+    is_end: bool,
+    trailers: Option<Fields>,
+) -> Result<(), Pumped> {
+    if data.is_empty() && !is_end || exchange.has_answered() {
         return Ok(());
     }
     // RFC 9112 §7.1.2: trailers need chunks, which HTTP/1.0 does not know.
-    let mut trailers = batch.trailers.filter(|_| exchange.peer_version() != Version::Http10);
+    let mut trailers = trailers.filter(|_| exchange.peer_version() != Version::Http10);
     if let Some(trailers) = &mut trailers {
+        let broken = |error| Pumped::Origin(CallError::Protocol(error));
         sheave_proto::hop::strip_hop_by_hop(trailers).map_err(broken)?;
     }
-    exchange.send_body(cx, now, &batch.data, batch.is_end, trailers.as_ref()).map_err(Pumped::Client)
+    exchange.send_body(cx, now, data, is_end, trailers.as_ref()).map_err(Pumped::Client)
+}
+
+impl Held {
+    /// Sends it on. What follows is a pump's again.
+    pub(crate) async fn release<D: Socket>(mut self, exchange: &mut Exchange<'_, D>) -> Result<(), Pumped> {
+        exchange.send_head(&mut self.head, self.body).map_err(Pumped::Client)?;
+        let (data, mut trailers) = ([&self.data[..]], self.trailers.take());
+        let data: &[&[u8]] = if self.data.is_empty() { &[] } else { &data };
+        poll_fn(|cx| {
+            let now = exchange.clock().now();
+            Poll::Ready(pass_on_body(exchange, cx, now, data, self.is_end, trailers.take()))
+        })
+        .await
+    }
 }

@@ -30,6 +30,7 @@ pub struct ServerBuilder {
     config: ServerConfig,
     observer: Arc<dyn Observer>,
     drain: Drain,
+    clock: Option<Clock>,
 }
 
 /// What no server can be held to.
@@ -97,7 +98,7 @@ impl From<BuildError> for ServeError {
 
 impl Default for ServerBuilder {
     fn default() -> Self {
-        Self { config: ServerConfig::default(), observer: Arc::new(Silent), drain: Drain::default() }
+        Self { config: ServerConfig::default(), observer: Arc::new(Silent), drain: Drain::default(), clock: None }
     }
 }
 
@@ -206,13 +207,22 @@ impl ServerBuilder {
         self
     }
 
+    /// The clock, where the handler has one, too, as a proxy has: both must be the same. Default: one that begins when the
+    /// server is built.
+    #[must_use]
+    pub const fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// A server that accepts nothing yet.
     ///
     /// # Errors
     /// [`BuildError`]: the first knob that is wrong.
     pub fn build<H>(self, handler: H) -> Result<Server<H>, BuildError> {
         check(&self.config)?;
-        Ok(Server::new(handler, self.config, Clock::start(), self.observer, self.drain))
+        let clock = self.clock.unwrap_or_else(Clock::start);
+        Ok(Server::new(handler, self.config, clock, self.observer, self.drain))
     }
 
     /// Serves what `listener` accepts until the process ends: for a first try. Whoever wants to drain keeps the server that

@@ -9,8 +9,11 @@ use sheave_lifecycle::retry::{Evidence, Sent};
 use sheave_lifecycle::time::Time;
 use sheave_net::leg::LegContext;
 use sheave_net::secured::Secured;
+use sheave_net::socket::Socket;
 use sheave_proto::head::RequestHead;
 use sheave_proto::known::Known;
+
+use crate::exchange::Exchange;
 
 /// One exchange's numbers.
 #[derive(Debug)]
@@ -30,6 +33,13 @@ pub(crate) struct Record {
     pub(crate) retried: Option<Evidence>,
     /// When it became a tunnel.
     pub(crate) switched: Option<Time>,
+}
+
+impl<S: Socket> Exchange<'_, S> {
+    /// How many bytes of the request's content were taken so far.
+    pub fn request_bytes(&self) -> u64 {
+        self.record.request_bytes
+    }
 }
 
 impl Record {

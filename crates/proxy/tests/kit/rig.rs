@@ -14,10 +14,13 @@ use sheave_net::leg::LingerPlan;
 use sheave_net::listen::Listener;
 use sheave_net::tcp_connect::TcpConnector;
 use sheave_net::tcp_listen::{ListenOptions, TcpAcceptor};
+use sheave_proxy::balance::Balancer;
 use sheave_proxy::config::ProxyConfig;
+use sheave_proxy::gateway::Gateway;
 use sheave_proxy::proxy::Proxy;
 use sheave_server::config::ServerConfig;
 use sheave_server::server::Server;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::recorder::Recorder;
@@ -52,12 +55,12 @@ impl Default for Setup {
 }
 
 /// A proxy at work.
-pub struct Rig {
+pub struct Rig<G = Balancer> {
     pub address: SocketAddr,
     pub recorder: Arc<Recorder>,
     drain: Drain,
     clock: Clock,
-    server: Server<Proxy<TcpConnector>>,
+    server: Server<Proxy<TcpConnector, G>>,
     serving: JoinHandle<DrainReport>,
     sweeping: JoinHandle<()>,
 }
@@ -76,15 +79,36 @@ impl Rig {
 
     /// A proxy to `origins`, behind `acceptor`.
     pub fn behind(acceptor: TcpAcceptor, origins: &[SocketAddr], setup: Setup) -> Self {
-        let address = acceptor.local_addr().unwrap();
         let recorder = Arc::new(Recorder::default());
         let clock = Clock::start();
         let origins = origins.iter().map(|address| Upstream::at(*address).spoken_to(setup.manner.clone())).collect();
         let proxy = Proxy::new(origins, setup.connector, setup.proxy, setup.client, clock, recorder.clone()).unwrap();
+        Self::serve(proxy, acceptor, &setup.server, clock, recorder)
+    }
+}
+
+impl<G: Gateway<TcpStream>> Rig<G> {
+    /// A proxy that passes on as `gateway` says.
+    pub fn with(gateway: G, setup: Setup) -> Self {
+        let acceptor = TcpAcceptor::bind((Ipv4Addr::LOCALHOST, 0).into(), &setup.listen).unwrap();
+        let recorder = Arc::new(Recorder::default());
+        let clock = Clock::start();
+        let proxy = Proxy::with(gateway, setup.connector, setup.proxy, setup.client, clock, recorder.clone()).unwrap();
+        Self::serve(proxy, acceptor, &setup.server, clock, recorder)
+    }
+
+    fn serve(
+        proxy: Proxy<TcpConnector, G>,
+        acceptor: TcpAcceptor,
+        config: &ServerConfig,
+        clock: Clock,
+        recorder: Arc<Recorder>,
+    ) -> Self {
+        let address = acceptor.local_addr().unwrap();
         let pool = proxy.pool().clone();
         let sweeping = tokio::spawn(async move { pool.sweep().await });
         let drain = Drain::default();
-        let server = Server::new(proxy, setup.server, clock, recorder.clone(), drain.clone());
+        let server = Server::new(proxy, *config, clock, recorder.clone(), drain.clone());
         let server_too = server.clone();
         let serving = tokio::spawn(async move { server_too.serve(acceptor).await });
         Self { address, recorder, drain, clock, server, serving, sweeping }
@@ -96,7 +120,7 @@ impl Rig {
     }
 
     /// The server.
-    pub fn server(&self) -> &Server<Proxy<TcpConnector>> {
+    pub fn server(&self) -> &Server<Proxy<TcpConnector, G>> {
         &self.server
     }
 
