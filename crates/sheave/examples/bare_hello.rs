@@ -1,4 +1,4 @@
-//! A server that says hello, on the library alone: one thread, no drain by signals, nobody told. `hello LISTEN`.
+//! A server that says hello, on the library alone: one thread, no drain by signals, nobody told. `bare_hello LISTEN`.
 
 use std::error::Error;
 use std::net::SocketAddr;
