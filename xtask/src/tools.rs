@@ -17,6 +17,7 @@ pub(crate) struct Tool {
 pub(crate) const CMAKE: Tool = Tool { program: "cmake", package: "cmake" };
 pub(crate) const CXX: Tool = Tool { program: "g++", package: "g++" };
 pub(crate) const CURL: Tool = Tool { program: "curl", package: "curl" };
+pub(crate) const GO: Tool = Tool { program: "go", package: "golang-go" };
 pub(crate) const H2LOAD: Tool = Tool { program: "h2load", package: "nghttp2-client" };
 pub(crate) const HAPROXY: Tool = Tool { program: "haproxy", package: "haproxy" };
 pub(crate) const IP: Tool = Tool { program: "ip", package: "iproute2" };

@@ -55,6 +55,10 @@ enum Kind {
     Example {
         name: &'static str,
     },
+    /// A program in Go.
+    Go {
+        name: &'static str,
+    },
     Other(Peer),
 }
 
@@ -83,12 +87,20 @@ impl Contender {
             one("nginx, logging", Class::Proxies, Kind::Nginx { logs: true }),
             Self { is_a_limit: true, ..one("tokio relay", Class::Proxies, program("bench-relay-tokio", false)) },
             Self { is_a_limit: true, ..one("epoll relay", Class::Proxies, program("bench-relay-epoll", false)) },
-            one("sheave", Class::Servers, Kind::Example { name: "hello" }),
+            one("sheave", Class::Servers, Kind::Example { name: "bare_hello" }),
+            one("sheave, service_fn", Class::Servers, Kind::Example { name: "bare_service" }),
             one("hyper", Class::Servers, program("bench-hello-hyper", false)),
+            one("axum::serve", Class::Servers, program("bench-hello-axum", false)),
+            one("actix-web", Class::Servers, program("bench-hello-actix", false)),
+            one("go", Class::Servers, Kind::Go { name: "hello" }),
             Self { is_a_limit: true, ..one("bare tokio", Class::Servers, program("bench-hello-tokio", false)) },
+            one("sheave", Class::Routers, Kind::Example { name: "bare_axum" }),
+            one("axum::serve", Class::Routers, program("bench-hello-axum", false)),
             one("sheave", Class::Clients, Kind::Example { name: "calls" }),
+            one("sheave, by URL", Class::Clients, Kind::Example { name: "bare_client" }),
             one("hyper", Class::Clients, program("bench-calls-hyper", false)),
             one("reqwest", Class::Clients, program("bench-calls-reqwest", false)),
+            one("go", Class::Clients, Kind::Go { name: "calls" }),
             Self { is_a_limit: true, ..one("bare tokio", Class::Clients, program("bench-calls-tokio", false)) },
         ];
         all.extend(peers.iter().map(|peer| one(&peer.name, Class::Proxies, Kind::Other(peer.clone()))));
@@ -114,6 +126,7 @@ impl Contender {
         match self.kind {
             Kind::Program { name, .. } => Ok(Command::new(programs.peer(name))),
             Kind::Example { name } => Ok(Command::new(programs.example(name))),
+            Kind::Go { name } => Ok(Command::new(programs.go(name)?)),
             _ => bail!("{} is no client", self.name),
         }
     }
@@ -241,6 +254,7 @@ impl Place {
                 run(&command)?
             }
             Kind::Example { name } => run(Command::new(self.programs.example(name)).arg(plain.to_string()))?,
+            Kind::Go { name } => run(Command::new(self.programs.go(name)?).arg(plain.to_string()))?,
             Kind::Other(peer) => {
                 at_tls = if peer.command.contains("{tls}") { tls } else { plain };
                 let mut command = Command::new("sh");
@@ -255,7 +269,7 @@ impl Place {
 
 /// `sheave, logging` as `sheave-logging`.
 fn file_name(name: &str) -> String {
-    name.replace(", ", "-").replace([' ', '/'], "-")
+    name.replace(", ", "-").replace("::", "-").replace([' ', '/'], "-")
 }
 
 fn template(name: &str) -> Result<String> {

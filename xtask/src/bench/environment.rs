@@ -114,6 +114,7 @@ impl Facts {
             ("nginx", peers::version_of(&tools::NGINX.path()?, "-v")),
             ("HAProxy", peers::version_of(&tools::HAPROXY.path()?, "-v")),
             ("engines of the other peers", Programs::engines()?),
+            ("Go", tools::GO.path().map_or("not here".to_owned(), |go| peers::version_of(&go, "version"))),
             ("wrk", peers::version_of(&tools::WRK.path()?, "-v")),
             ("h2load", peers::version_of(&tools::H2LOAD.path()?, "--version")),
             ("rustc", peers::version_of(Path::new("rustc"), "-V")),

@@ -214,10 +214,10 @@ impl Report {
 /// reason.
 pub(super) fn gather(scenario: &Scenario, contender: &Contender, place: &Place) -> Result<Option<Started>> {
     if scenario.class == Class::Clients {
-        return Ok(None);
+        return contender.calls(&place.programs).map(|_| None);
     }
     let started = place.start(contender)?;
-    if scenario.class == Class::Servers || !matches!(scenario.work, Work::ParkedOrigins { .. }) {
+    if !matches!(scenario.work, Work::ParkedOrigins { .. }) {
         answers_right(&started, scenario)?;
     }
     // Memory is measured in processes of their own.

@@ -6,16 +6,20 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{command, workspace};
+use crate::{command, tools, workspace};
 
 /// The peers stand outside the workspace: what they lean on is nobody else's.
 const MANIFEST: &str = "bench/peers/Cargo.toml";
+
+/// Those in Go, which are built where there is one.
+const GO: &str = "bench/peers/go";
 
 /// Where the programs are.
 pub(super) struct Programs {
     sheave: PathBuf,
     has_tls: bool,
     peers: PathBuf,
+    go: PathBuf,
 }
 
 impl Programs {
@@ -26,18 +30,33 @@ impl Programs {
             None => workspace::release_binary()?,
         };
         let mut examples = workspace::cargo();
-        examples.args(["build", "--release", "--package", "sheave", "--example", "hello", "--example", "calls"]);
+        examples.args(["build", "--release", "--package", "sheave"]);
+        for name in ["bare_hello", "bare_service", "bare_client", "calls"] {
+            examples.args(["--example", name]);
+        }
+        // By itself: what other crates' tests want of what both lean on is not to slow it down.
+        let mut routers = workspace::cargo();
+        routers.args(["build", "--release", "--package", "sheave-tower", "--example", "bare_axum"]);
         let target = workspace::target_dir().join("bench-peers");
         let mut peers = workspace::cargo();
         peers.args(["build", "--release", "--locked", "--manifest-path", MANIFEST]);
         peers.env("CARGO_TARGET_DIR", &target);
-        for mut build in [examples, peers] {
+        let mut builds = vec![examples, routers, peers];
+        if tools::GO.path().is_ok() {
+            let mut go = Command::new(tools::GO.path()?);
+            go.current_dir(workspace::root().join(GO))
+                .args(["build", "-o"])
+                .arg(target.join("go/"))
+                .args(["./hello", "./calls"]);
+            builds.push(go);
+        }
+        for mut build in builds {
             println!("$ {}", command::line(&build));
             ensure!(command::succeeds(&mut build)?, "this does not build; the compiler's words stand above");
         }
         let help = command::capture(Command::new(&sheave).args(["proxy", "--help"]))?;
         let has_tls = command::both(&help).contains("--tls-cert");
-        Ok(Self { sheave, has_tls, peers: target.join("release") })
+        Ok(Self { sheave, has_tls, peers: target.join("release"), go: target.join("go") })
     }
 
     pub(super) fn sheave(&self) -> &Path {
@@ -54,6 +73,14 @@ impl Programs {
         self.peers.join(name)
     }
 
+    /// A program of `bench/peers/go`.
+    ///
+    /// # Errors
+    /// There is no Go here.
+    pub(super) fn go(&self, name: &str) -> Result<PathBuf> {
+        tools::GO.path().map(|_| self.go.join(name))
+    }
+
     /// An example of one of our crates.
     pub(super) fn example(&self, name: &str) -> PathBuf {
         workspace::target_dir().join("release/examples").join(name)
@@ -63,7 +90,8 @@ impl Programs {
     pub(super) fn engines() -> Result<String> {
         let path = workspace::root().join(MANIFEST).with_file_name("Cargo.lock");
         let lock = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let engines = ["hyper", "hyper-util", "pingora-core", "reqwest", "tokio", "rustls"];
+        let engines =
+            ["hyper", "hyper-util", "axum", "actix-web", "actix-http", "pingora-core", "reqwest", "tokio", "rustls"];
         let versions = engines.iter().filter_map(|name| Some(format!("{name} {}", version_in(&lock, name)?)));
         Ok(versions.collect::<Vec<_>>().join(", "))
     }
@@ -88,6 +116,6 @@ mod tests {
     #[test]
     fn every_engine_is_in_the_lock_file() {
         let engines = Programs::engines().unwrap();
-        assert_eq!(engines.split(", ").count(), 6, "{engines}");
+        assert_eq!(engines.split(", ").count(), 9, "{engines}");
     }
 }

@@ -7,6 +7,8 @@ pub(super) enum Class {
     Proxies,
     /// Servers that say hello; ratios are to hyper.
     Servers,
+    /// Servers of a router of axum's that says hello; ratios are to axum's own.
+    Routers,
     /// Clients of the same origin; ratios are to hyper-util.
     Clients,
 }
@@ -17,6 +19,7 @@ impl Class {
         match self {
             Self::Proxies => "nginx",
             Self::Servers | Self::Clients => "hyper",
+            Self::Routers => "axum::serve",
         }
     }
 }
@@ -313,10 +316,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "axum-hello",
+        about: "a router of axum's that says hello, 64 connections kept alive",
+        class: Class::Routers,
+        path: "/",
+        response_len: 13,
+        aim: Some(1.0),
+        ..PLAIN
+    },
+    Scenario {
         name: "client-c1",
         about: "a client's GET of 1 KiB, one after another",
         class: Class::Clients,
         work: Work::Calls { at_once: 1 },
+        aim: Some(1.0),
         ..PLAIN
     },
     Scenario {

@@ -1,0 +1,3 @@
+module sheave.bench/peers
+
+go 1.19
