@@ -1,6 +1,7 @@
 //! One connection from accept to close: request after request, each ended properly, and one reason at the end.
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -9,7 +10,6 @@ use sheave_lifecycle::drain::Farewell;
 use sheave_lifecycle::limit::Limit;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::MadeBy;
-use sheave_lifecycle::phase::Phase;
 use sheave_net::alarm::Alarm;
 use sheave_net::drain::DrainWatch;
 use sheave_net::secured::Alpn;
@@ -30,58 +30,72 @@ use crate::handshake::{Arrived, arrive};
 use crate::http1::{Http1, ServerLeg};
 use crate::http2;
 use crate::http2::preface::Preface;
+use crate::live::Place;
 use crate::record::{Record, Refusal};
-use crate::request::{Next, next_request};
+use crate::request::{Next, Waiting};
 use crate::shared::Shared;
 
-/// Serves one connection to its end, and says how it ended. One that a limit refuses gets its first request answered with
+/// What came of waiting. It takes its turn in a box, so that the connection keeps no more of it than a pointer.
+enum Turn<E, R> {
+    Exchange(Pin<Box<E>>),
+    Refusal(Pin<Box<R>>),
+}
+
+/// Serves one connection to its end, and counts how it ended. One that a limit refuses gets its first request answered with
 /// 503, and no other.
 ///
 /// Its future is what an idle connection costs, so it holds what that needs, and all that has more to remember is boxed for
 /// as long as it lasts: one allocation for a request, which the allocator has just been given back, instead of 7 KiB for
-/// each connection.
-pub(crate) async fn serve<S: Socket, H: Handler<S>>(
-    admitted: Box<Admitted<S>>,
-    shared: Arc<Shared<H>>,
-) -> (CloseReason, Phase) {
+/// each connection. What came of waiting is in that box before it is waited for, or it would have a place here as well.
+pub(crate) async fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place: Place<H>) {
+    let shared = place.shared();
     let mut alarm = Alarm::default();
     let mut watch = shared.drain.watch();
-    let Arrived { mut leg, refused_by, client } =
-        match Box::pin(arrive(*admitted, &shared, &mut alarm, &mut watch)).await {
-            Ok(arrived) => arrived,
-            Err(ended) => return ended,
-        };
+    let Arrived { mut leg, refused_by, client } = match Box::pin(arrive(admitted, shared, &mut alarm, &mut watch)).await
+    {
+        Ok(arrived) => arrived,
+        Err(ended) => return shared.count(ended),
+    };
     let agreed = leg.socket().secured().map(|secured| secured.alpn);
-    // RFC 9113 §3.3: behind TLS, only what was agreed on.
-    let mut preface = if agreed.is_none() && shared.config.prior_knowledge { Some(Preface::default()) } else { None };
     let mut is_http2 = agreed.flatten() == Some(Alpn::Http2);
+    // RFC 9113 §3.3: behind TLS, only what was agreed on.
+    let is_by_preface = agreed.is_none() && shared.config.prior_knowledge;
+    let mut waiting = Waiting::new(is_by_preface.then(Preface::default));
     let mut farewell = Farewell::default();
     while !is_http2 && leg.machine().intent() == Intent::Continue {
-        match next_request(&mut leg, &mut alarm, &mut watch, preface.take()).await {
-            Next::Http2 => is_http2 = true,
+        waiting.begin(shared.context.clock.now());
+        let turn = match poll_fn(|cx| waiting.poll(&mut leg, &mut alarm, &mut watch, cx)).await {
+            Next::Http2 => {
+                is_http2 = true;
+                continue;
+            }
             Next::Request(head) if let Some(limit) = refused_by => {
                 let machine = leg.machine_mut();
                 machine.start_drain();
                 machine.end(Intent::Linger(CloseReason::Refused(limit.label())));
-                Box::pin(refuse(&mut leg, &Answer::over(limit), Some(&head), &mut alarm, &mut watch)).await;
+                Turn::Refusal(Box::pin(refuse(&mut leg, Answer::over(limit), Some(head), &mut alarm, &mut watch)))
             }
             Next::Request(head) => {
-                Box::pin(exchange(&mut leg, head, &shared, &mut alarm, &mut watch, &mut farewell)).await;
+                Turn::Exchange(Box::pin(exchange(&mut leg, head, shared, &mut alarm, &mut watch, &mut farewell)))
             }
-            Next::Refused(answer) => Box::pin(refuse(&mut leg, &answer, None, &mut alarm, &mut watch)).await,
+            Next::Refused(answer) => Turn::Refusal(Box::pin(refuse(&mut leg, answer, None, &mut alarm, &mut watch))),
             Next::Over => break,
+        };
+        match turn {
+            Turn::Exchange(exchange) => exchange.await,
+            Turn::Refusal(refusal) => refusal.await,
         }
     }
     let ended = if is_http2 {
         let config = if refused_by.is_some() { &shared.hurried } else { &shared.connection };
         let leg = leg.turn(Multiplex::new(config.clone(), shared.context.clock.now()));
         // It has far more to remember than a connection of HTTP/1, which is not to pay for it.
-        Box::pin(http2::connection::serve(leg, &shared, refused_by, &mut alarm, &mut watch)).await
+        Box::pin(http2::connection::serve(leg, shared, refused_by, &mut alarm, &mut watch)).await
     } else {
         Box::pin(leg.close(&mut alarm, &mut watch)).await
     };
     drop(client);
-    ended
+    shared.count(ended);
 }
 
 /// One exchange, from the request's head to the moment in which the next may begin.
@@ -134,13 +148,14 @@ async fn exchange<S: Socket, H: Handler<S>>(
 /// Answers something that is no request, or is not looked at: the connection ends with it.
 async fn refuse<S: Socket>(
     leg: &mut ServerLeg<S>,
-    answer: &Answer,
-    request: Option<&RequestHead>,
+    answer: Answer,
+    request: Option<RequestHead>,
     alarm: &mut Alarm,
     watch: &mut DrainWatch,
 ) {
     let clock = leg.context().clock;
     let now = clock.now();
+    let request = request.as_ref();
     let (mut head, body) = answer.render(request);
     let mut record = Record::new(now, leg.machine().exchanges());
     record.made_by = MadeBy::Us;
@@ -163,4 +178,31 @@ async fn refuse<S: Socket>(
     let mut refusal = Refusal { context, record, id, peer, secured, request, is_whole: false };
     // Every refusal ends its connection; dropped meanwhile, it was not sent.
     refusal.is_whole = is_sent && leg.farewell(alarm, watch).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::error::HandlerError;
+
+    struct Nobody;
+
+    impl<S: Socket> Handler<S> for Nobody {
+        async fn handle(&self, _: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
+            Ok(())
+        }
+    }
+
+    fn future_size<A, B, F>(_: fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every idle client has one of these, in the allocation of its task; tokio adds some 100 bytes, and rounds up to 128.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let (leg, whole) = (size_of::<ServerLeg<TcpStream>>(), future_size(serve::<TcpStream, Nobody>));
+        assert!(whole <= leg + 256, "a connection's task has {whole} bytes, its leg {leg}");
+    }
 }

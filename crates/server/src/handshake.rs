@@ -38,12 +38,12 @@ pub(crate) struct Arrived<S: Socket> {
 /// # Errors
 /// Why it ended before, and in which phase.
 pub(crate) async fn arrive<S: Socket, H>(
-    admitted: Admitted<S>,
+    admitted: Box<Admitted<S>>,
     shared: &Shared<H>,
     alarm: &mut Alarm,
     watch: &mut DrainWatch,
 ) -> Result<Arrived<S>, (CloseReason, Phase)> {
-    let Admitted { accepted, mut client, mut refused_by } = admitted;
+    let Admitted { accepted, mut client, mut refused_by } = *admitted;
     let (context, clock) = (shared.context.clone(), shared.context.clock);
     let ends = Ends { side: Side::Downstream, peer: accepted.peer, local: accepted.local };
     if accepted.socket.is_plain() {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use crate::shared::Shared;
+
 /// The connections that live.
 #[derive(Default)]
 pub(crate) struct Live {
@@ -57,28 +59,34 @@ impl Drop for Listening {
     }
 }
 
-/// A live connection's place; given back however its task ends.
-pub(crate) struct Place {
-    live: Arc<Live>,
+/// A live connection's place at its server; given back however its task ends.
+pub(crate) struct Place<H> {
+    shared: Arc<Shared<H>>,
     is_turned_away: bool,
 }
 
-impl Place {
+impl<H> Place<H> {
     /// A place among those that live, or among those that are turned away.
-    pub(crate) fn take(live: Arc<Live>, is_turned_away: bool) -> Self {
-        let place = Self { live, is_turned_away };
+    pub(crate) fn take(shared: Arc<Shared<H>>, is_turned_away: bool) -> Self {
+        let place = Self { shared, is_turned_away };
         place.count().fetch_add(1, Ordering::Relaxed);
         place
     }
 
+    /// What it shares with the others.
+    pub(crate) fn shared(&self) -> &Shared<H> {
+        &self.shared
+    }
+
     fn count(&self) -> &AtomicUsize {
-        if self.is_turned_away { &self.live.turned_away } else { &self.live.count }
+        let live = &self.shared.live;
+        if self.is_turned_away { &live.turned_away } else { &live.count }
     }
 }
 
-impl Drop for Place {
+impl<H> Drop for Place<H> {
     fn drop(&mut self) {
         self.count().fetch_sub(1, Ordering::AcqRel);
-        self.live.ended.notify_waiters();
+        self.shared.live.ended.notify_waiters();
     }
 }

@@ -1,12 +1,12 @@
 //! Waits for the next request on a connection: idle, under every deadline, and through a drain.
 
-use std::future::poll_fn;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::machine::{Intent, Machine};
+use sheave_lifecycle::time::Time;
 use sheave_net::alarm::Alarm;
 use sheave_net::drain::{DrainWatch, Urgency};
 use sheave_net::leg::Received;
@@ -30,16 +30,45 @@ pub(crate) enum Next {
     Over,
 }
 
-/// Waits for the next request; the first one of a connection may turn out to be the `preface` of HTTP/2.
-pub(crate) async fn next_request<S: Socket>(
-    leg: &mut ServerLeg<S>,
-    alarm: &mut Alarm,
-    watch: &mut DrainWatch,
-    mut preface: Option<Preface>,
-) -> Next {
-    let clock = leg.context().clock;
-    let idle_since = clock.now();
-    poll_fn(|cx| {
+/// What is remembered while the next request is waited for.
+pub(crate) struct Waiting {
+    since: Time,
+    preface: Option<Preface>,
+}
+
+impl Waiting {
+    /// Nothing has been waited for; the first request may turn out to be the `preface` of HTTP/2.
+    pub(crate) const fn new(preface: Option<Preface>) -> Self {
+        Self { since: Time::ZERO, preface }
+    }
+
+    /// From now on a request is waited for.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.since = now;
+    }
+
+    /// Waits for the next request.
+    pub(crate) fn poll<S: Socket>(
+        &mut self,
+        leg: &mut ServerLeg<S>,
+        alarm: &mut Alarm,
+        watch: &mut DrainWatch,
+        cx: &mut Context<'_>,
+    ) -> Poll<Next> {
+        let next = ready!(self.poll_next(leg, alarm, watch, cx));
+        self.preface = None;
+        Poll::Ready(next)
+    }
+
+    fn poll_next<S: Socket>(
+        &mut self,
+        leg: &mut ServerLeg<S>,
+        alarm: &mut Alarm,
+        watch: &mut DrainWatch,
+        cx: &mut Context<'_>,
+    ) -> Poll<Next> {
+        let clock = leg.context().clock;
+        let (idle_since, preface) = (self.since, &mut self.preface);
         let now = clock.now();
         watch.register(cx);
         loop {
@@ -48,7 +77,7 @@ pub(crate) async fn next_request<S: Socket>(
                 let all = *input;
                 let event = match machine.receive(input, now) {
                     Ok(event) => {
-                        preface = preface.and_then(|preface| preface.goes_on(all));
+                        *preface = preface.and_then(|preface| preface.goes_on(all));
                         event
                     }
                     Err(error) => {
@@ -131,13 +160,12 @@ pub(crate) async fn next_request<S: Socket>(
                 Next::Over
             }
         })
-    })
-    .await
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
+    use std::future::{Future, poll_fn};
     use std::io::IoSlice;
     use std::net::{Ipv4Addr, SocketAddr};
     use std::pin::pin;
@@ -161,10 +189,15 @@ mod tests {
 
     const FRONT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
 
+    async fn next_request(leg: &mut ServerLeg<SimSocket>, watch: &mut DrainWatch) -> Next {
+        let (mut waiting, mut alarm) = (Waiting::new(None), Alarm::default());
+        waiting.begin(leg.context().clock.now());
+        poll_fn(|cx| waiting.poll(leg, &mut alarm, watch, cx)).await
+    }
+
     /// Waits for a request that does not come.
     async fn wait_in_vain(leg: &mut ServerLeg<SimSocket>, watch: &mut DrainWatch) {
-        let mut alarm = Alarm::default();
-        let mut waiting = pin!(next_request(leg, &mut alarm, watch, None));
+        let mut waiting = pin!(next_request(leg, watch));
         let is_waiting = poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
         assert!(is_waiting);
     }
@@ -191,7 +224,7 @@ mod tests {
                 // More than one request, so that some of it has to be kept.
                 for bytes in [b"GET / HTTP/1.1\r\nHost: o\r\n\r\nGET / HTT".as_slice(), b"P/1.1\r\nHost: o\r\n\r\n"] {
                     assert_eq!(client.write_now(&[IoSlice::new(bytes)]), Ok(bytes.len()));
-                    let next = next_request(&mut leg, &mut Alarm::default(), &mut watch, None).await;
+                    let next = next_request(&mut leg, &mut watch).await;
                     assert!(matches!(next, Next::Request(_)));
                     let (machine, out) = leg.machine_and_outbox();
                     let head = ResponseHead::new(StatusCode::OK);

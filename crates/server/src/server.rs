@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sheave_lifecycle::drain::{DrainPlan, DrainReport, Fate};
+use sheave_lifecycle::drain::{DrainPlan, DrainReport};
 use sheave_lifecycle::observe::Observer;
 use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
@@ -131,17 +131,8 @@ impl<H> Server<H> {
     where
         H: Handler<S>,
     {
-        let shared = self.shared.clone();
-        let place = Place::take(shared.live.clone(), admitted.refused_by.is_some());
+        let place = Place::take(self.shared.clone(), admitted.refused_by.is_some());
         // Wanted for the connection's beginning alone, and no part of what its task keeps until its end.
-        let admitted = Box::new(admitted);
-        tokio::spawn(async move {
-            let drain = shared.drain.clone();
-            let (reason, phase) = serve(admitted, shared).await;
-            if drain.is_draining() {
-                drain.count(Fate::of(reason, phase.is_busy()));
-            }
-            drop(place);
-        });
+        tokio::spawn(serve(Box::new(admitted), place));
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::drain::Fate;
 use sheave_lifecycle::limit::Limit;
+use sheave_lifecycle::phase::Phase;
 use sheave_lifecycle::time::Time;
 use sheave_net::drain::Drain;
 use sheave_net::leg::LegContext;
@@ -27,7 +30,6 @@ pub(crate) struct Shared<H> {
     pub(crate) admission: Admission,
     /// Places for handshakes under way.
     pub(crate) handshakes: Semaphore,
-    /// Held by each connection's place, too, until its task has ended.
     pub(crate) live: Arc<Live>,
 }
 
@@ -36,5 +38,12 @@ impl<H> Shared<H> {
     pub(crate) fn begin(&self, refused_by: Option<Limit>, now: Time) -> Connection<Server> {
         let config = if refused_by.is_some() { &self.hurried } else { &self.connection };
         Connection::new(config.clone(), now)
+    }
+
+    /// Counts what became of a connection, where a drain wants to know.
+    pub(crate) fn count(&self, (reason, phase): (CloseReason, Phase)) {
+        if self.drain.is_draining() {
+            self.drain.count(Fate::of(reason, phase.is_busy()));
+        }
     }
 }
