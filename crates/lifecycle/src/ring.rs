@@ -1,9 +1,7 @@
 //! The last events of a connection, kept in a few bytes and read only when it ends badly.
 
 use std::fmt;
-
-use crate::phase::Phase;
-use crate::time::Time;
+use std::time::Duration;
 
 /// How many events are kept.
 const KEPT: u8 = 8;
@@ -23,49 +21,54 @@ pub enum Happening {
     Blocked,
     /// A read or a write failed.
     Failed,
-    /// It entered a phase.
-    Entered(Phase),
     /// Our side was shut.
     Shut,
 }
 
 /// The last eight events and their moments. Old ones make room for new ones; equal ones in a row are added up.
+///
+/// Every connection has one, so it is written small: amounts are told up to 256 MiB, and moments up to five days.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring {
-    events: [(u32, Happening); KEPT as usize],
+    events: [(u32, Packed); KEPT as usize],
     len: u8,
     next: u8,
-    since: Time,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Ring {
-    /// The ring of a connection that came to be at `now`.
-    pub const fn new(now: Time) -> Self {
-        Self { events: [(0, Happening::Opened); KEPT as usize], len: 1, next: 1, since: now }
+    /// The ring of a connection that came to be just now.
+    pub const fn new() -> Self {
+        Self { events: [(0, Packed::of(Happening::Opened)); KEPT as usize], len: 1, next: 1 }
     }
 
-    /// Notes what happened at `now`.
-    pub fn note(&mut self, happening: Happening, now: Time) {
-        let at = u32::try_from(now.since(self.since).as_micros() / 100).unwrap_or(u32::MAX);
+    /// Notes what happened when the connection was so old.
+    pub fn note(&mut self, happening: Happening, age: Duration) {
+        let at = u32::try_from(age.as_micros() / 100).unwrap_or(u32::MAX);
         let last = usize::from((self.next + KEPT - 1) % KEPT);
-        match (&mut self.events[last].1, happening) {
-            (Happening::Read(sum), Happening::Read(more)) | (Happening::Written(sum), Happening::Written(more)) => {
-                *sum = sum.saturating_add(more);
-                self.events[last].0 = at;
-            }
-            (old, new) if *old == new => self.events[last].0 = at,
-            _ => {
-                self.events[usize::from(self.next)] = (at, happening);
-                self.next = (self.next + 1) % KEPT;
-                self.len = (self.len + 1).min(KEPT);
-            }
+        let before = self.events[last].1;
+        let now = Packed::of(happening);
+        if before.kind() == now.kind() {
+            self.events[last] = (at, before.and(now));
+        } else {
+            self.events[usize::from(self.next)] = (at, now);
+            self.next = (self.next + 1) % KEPT;
+            self.len = (self.len + 1).min(KEPT);
         }
     }
 
     /// The events in their order, with tenths of a millisecond since the connection came to be.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Happening)> + '_ {
         let first = (self.next + KEPT - self.len) % KEPT;
-        (0..self.len).map(move |place| self.events[usize::from((first + place) % KEPT)])
+        (0..self.len).map(move |place| {
+            let (at, packed) = self.events[usize::from((first + place) % KEPT)];
+            (at, packed.happening())
+        })
     }
 }
 
@@ -84,7 +87,6 @@ impl fmt::Display for Ring {
                 Happening::Written(len) => write!(f, "wrote {len}"),
                 Happening::Blocked => f.write_str("write blocked"),
                 Happening::Failed => f.write_str("failed"),
-                Happening::Entered(phase) => f.write_str(phase.label()),
                 Happening::Shut => f.write_str("shut"),
             }?;
         }
@@ -92,17 +94,67 @@ impl fmt::Display for Ring {
     }
 }
 
+/// What happened, in four bytes: the upper four bits say what, the others how much of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Packed(u32);
+
+impl Packed {
+    const AMOUNT_BITS: u32 = 28;
+    const MAX_AMOUNT: u32 = (1 << Self::AMOUNT_BITS) - 1;
+
+    const fn of(happening: Happening) -> Self {
+        let (kind, amount) = match happening {
+            Happening::Opened => (0, 0),
+            Happening::Read(len) => (1, len),
+            Happening::End => (2, 0),
+            Happening::Written(len) => (3, len),
+            Happening::Blocked => (4, 0),
+            Happening::Failed => (5, 0),
+            Happening::Shut => (6, 0),
+        };
+        let amount = if amount > Self::MAX_AMOUNT { Self::MAX_AMOUNT } else { amount };
+        Self(kind << Self::AMOUNT_BITS | amount)
+    }
+
+    const fn kind(self) -> u32 {
+        self.0 >> Self::AMOUNT_BITS
+    }
+
+    const fn amount(self) -> u32 {
+        self.0 & Self::MAX_AMOUNT
+    }
+
+    /// As much more of the same.
+    const fn and(self, more: Self) -> Self {
+        let sum = self.amount() + more.amount();
+        let amount = if sum > Self::MAX_AMOUNT { Self::MAX_AMOUNT } else { sum };
+        Self(self.kind() << Self::AMOUNT_BITS | amount)
+    }
+
+    const fn happening(self) -> Happening {
+        match self.kind() {
+            1 => Happening::Read(self.amount()),
+            2 => Happening::End,
+            3 => Happening::Written(self.amount()),
+            4 => Happening::Blocked,
+            5 => Happening::Failed,
+            6 => Happening::Shut,
+            _ => Happening::Opened,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const fn at(micros: u64) -> Time {
-        Time::from_micros(1000 + micros)
+    const fn at(micros: u64) -> Duration {
+        Duration::from_micros(micros)
     }
 
     #[test]
     fn keeps_the_last_events_in_order() {
-        let mut ring = Ring::new(at(0));
+        let mut ring = Ring::new();
         assert_eq!(ring.to_string(), "+0.0ms opened");
         ring.note(Happening::Read(40), at(200));
         ring.note(Happening::Read(41), at(250));
@@ -119,7 +171,28 @@ mod tests {
     }
 
     #[test]
+    fn every_event_comes_out_as_it_went_in() {
+        const MOST: u32 = (1 << 28) - 1;
+        let mut ring = Ring::new();
+        let events = [
+            Happening::Read(0),
+            Happening::Blocked,
+            Happening::Written(MOST),
+            Happening::Failed,
+            Happening::Read(7),
+            Happening::End,
+            Happening::Shut,
+            Happening::Opened,
+        ];
+        events.into_iter().for_each(|event| ring.note(event, at(0)));
+        assert!(ring.iter().map(|(_, event)| event).eq(events));
+        ring.note(Happening::Read(u32::MAX), at(0));
+        ring.note(Happening::Read(1), at(0));
+        assert_eq!(ring.iter().last(), Some((0, Happening::Read(MOST))), "more than can be told");
+    }
+
+    #[test]
     fn is_small() {
-        assert!(size_of::<Ring>() <= 120, "{}", size_of::<Ring>());
+        assert_eq!(size_of::<Ring>(), 68);
     }
 }

@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use sheave_lifecycle::machine::Machine;
@@ -95,8 +94,6 @@ pub struct Leg<M: Machine, S: Socket> {
     outbox: BytesMut,
     has_ended: bool,
     is_waiting: bool,
-    /// How the last words went, where they were said before the close.
-    farewell: Option<Result<(), CloseReason>>,
 }
 
 const HELD: &str = "a leg holds its socket until it is turned into another";
@@ -112,7 +109,6 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             outbox: BytesMut::new(),
             has_ended: false,
             is_waiting: false,
-            farewell: None,
         }
     }
 
@@ -127,7 +123,6 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             outbox: std::mem::take(&mut self.outbox),
             has_ended: self.has_ended,
             is_waiting: false,
-            farewell: None,
         }
     }
 
@@ -145,7 +140,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         // As a listener says them: IPv4 over an IPv6 socket is IPv4.
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         let (peer, local) = (socket.peer().map(canonical), socket.local().map(canonical));
-        if (peer, local) != (self.life.peer, self.life.local) {
+        if (peer, local) != (self.life.ends.peer(), self.life.ends.local()) {
             self.life.identify(peer, local);
         }
     }
@@ -172,12 +167,12 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// The other end.
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.life.peer
+        self.life.ends.peer()
     }
 
     /// Our end.
     pub fn local(&self) -> Option<SocketAddr> {
-        self.life.local
+        self.life.ends.local()
     }
 
     /// When the connection came to be.

@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod handshake;
 pub mod host_port;
 pub mod into_listener;
+mod kept_ends;
 pub mod leg;
 mod life;
 pub mod limits;

@@ -12,6 +12,7 @@ use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::ring::{Happening, Ring};
 use sheave_lifecycle::time::Time;
 
+use crate::kept_ends::KeptEnds;
 use crate::leg::{Ends, LegContext};
 
 /// What is known of a connection whatever protocol it speaks, and however its socket is driven.
@@ -20,14 +21,22 @@ pub(crate) struct Life {
     pub(crate) context: Arc<LegContext>,
     pub(crate) side: Side,
     pub(crate) id: ConnectionId,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) local: Option<SocketAddr>,
+    pub(crate) ends: KeptEnds,
     pub(crate) opened: Time,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     stalled_since: Option<Time>,
-    end: Option<(CloseReason, Phase)>,
+    /// Nothing of it is known for as long as the connection is of use.
+    ending: Option<Box<Ending>>,
     last: Ring,
+}
+
+/// What is known of how it ends.
+#[derive(Clone, Copy, Default)]
+struct Ending {
+    noted: Option<(CloseReason, Phase)>,
+    /// How the last words went, where they were said before the close.
+    farewell: Option<Result<(), CloseReason>>,
 }
 
 impl Life {
@@ -41,26 +50,29 @@ impl Life {
             context,
             side,
             id,
-            peer,
-            local,
+            ends: KeptEnds::new(peer, local),
             opened: now,
             bytes_in: 0,
             bytes_out: 0,
             stalled_since: None,
-            end: None,
-            last: Ring::new(now),
+            ending: None,
+            last: Ring::new(),
         }
     }
 
     /// Its ends are others than was said at its birth.
     pub(crate) fn identify(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
-        (self.peer, self.local) = (peer, local);
+        self.ends = KeptEnds::new(peer, local);
         self.context.observer.identified(&Identified { side: self.side, id: self.id, peer, local });
+    }
+
+    fn note(&mut self, happening: Happening, now: Time) {
+        self.last.note(happening, now.since(self.opened));
     }
 
     /// So many bytes were read; none is the peer's FIN.
     pub(crate) fn note_read(&mut self, len: usize, now: Time) {
-        self.last.note(if len == 0 { Happening::End } else { Happening::Read(saturated(len)) }, now);
+        self.note(if len == 0 { Happening::End } else { Happening::Read(saturated(len)) }, now);
         self.bytes_in += len as u64;
     }
 
@@ -69,14 +81,14 @@ impl Life {
         if len > 0 {
             self.bytes_out += len as u64;
             self.stalled_since = None;
-            self.last.note(Happening::Written(saturated(len)), now);
+            self.note(Happening::Written(saturated(len)), now);
         }
     }
 
     /// Bytes are owed that the kernel does not take.
     pub(crate) fn note_blocked(&mut self, now: Time) {
         self.stalled_since.get_or_insert(now);
-        self.last.note(Happening::Blocked, now);
+        self.note(Happening::Blocked, now);
     }
 
     /// Nothing that was owed is any more.
@@ -87,12 +99,12 @@ impl Life {
     /// A write failed: nothing more can be written.
     pub(crate) fn note_failed(&mut self, now: Time) {
         self.stalled_since = None;
-        self.last.note(Happening::Failed, now);
+        self.note(Happening::Failed, now);
     }
 
     /// Our side was shut.
     pub(crate) fn note_shut(&mut self, now: Time) {
-        self.last.note(Happening::Shut, now);
+        self.note(Happening::Shut, now);
     }
 
     /// Whether bytes are owed that the kernel does not take.
@@ -108,17 +120,31 @@ impl Life {
 
     /// Notes why it ends, and where it stood then. The first reason stays.
     pub(crate) fn note_end(&mut self, reason: CloseReason, phase: Phase) {
-        self.end.get_or_insert((reason, phase));
+        self.ending.get_or_insert_default().noted.get_or_insert((reason, phase));
     }
 
     /// Whether a reason was noted.
     pub(crate) fn has_ended(&self) -> bool {
-        self.end.is_some()
+        self.noted_end().is_some()
+    }
+
+    fn noted_end(&self) -> Option<(CloseReason, Phase)> {
+        self.ending.as_ref()?.noted
+    }
+
+    /// Notes how the last words went, or that none will be said.
+    pub(crate) fn note_farewell(&mut self, said: Result<(), CloseReason>) {
+        self.ending.get_or_insert_default().farewell = Some(said);
+    }
+
+    /// How the last words went, where they were said.
+    pub(crate) fn farewell(&self) -> Option<Result<(), CloseReason>> {
+        self.ending.as_ref()?.farewell
     }
 
     /// Why it ends: as was noted, else as `machine` intends; where neither says so, whoever held it let go of it.
     pub(crate) fn ended_as(&self, machine: &impl Machine, phase: Phase) -> (CloseReason, Phase) {
-        self.end.unwrap_or_else(|| (machine.intent().reason().unwrap_or(CloseReason::Cancelled), phase))
+        self.noted_end().unwrap_or_else(|| (machine.intent().reason().unwrap_or(CloseReason::Cancelled), phase))
     }
 
     /// Tells the observer where it stands.
@@ -139,7 +165,7 @@ impl Life {
         self.context.observer.closed(&Closed {
             side: self.side,
             id: self.id,
-            peer: self.peer,
+            peer: self.ends.peer(),
             reason,
             phase,
             age: now.since(self.opened),
@@ -153,4 +179,15 @@ impl Life {
 
 fn saturated(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every connection has one, whatever it does.
+    #[test]
+    fn is_small() {
+        assert!(size_of::<Life>() <= 144, "{}", size_of::<Life>());
+    }
 }

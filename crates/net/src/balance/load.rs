@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The number of live connections of each worker, over all listening addresses. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Loads(Arc<[Load]>);
+pub struct Loads(Arc<Box<[Load]>>);
 
 /// One worker's number, on a cache line of its own: it changes with every connection.
 #[derive(Default, Debug)]
@@ -15,7 +15,7 @@ struct Load(AtomicUsize);
 impl Loads {
     /// No connections, for so many workers; at least one.
     pub fn new(workers: usize) -> Self {
-        Self((0..workers.max(1)).map(|_| Load::default()).collect())
+        Self(Arc::new((0..workers.max(1)).map(|_| Load::default()).collect()))
     }
 
     /// How many workers.

@@ -35,13 +35,13 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     /// As for [`Self::close`].
     pub async fn farewell(&mut self, alarm: &mut Alarm, watch: &mut DrainWatch) -> bool {
         let said = poll_fn(|cx| self.poll_farewell(cx, alarm, watch)).await;
-        self.farewell = Some(said);
+        self.life.note_farewell(said);
         said.is_ok()
     }
 
     /// Gives up what is owed: the close will be an RST for `reason`, whatever reason the machine has to end well.
     pub fn give_up(&mut self, reason: CloseReason) {
-        self.farewell = Some(Err(reason));
+        self.life.note_farewell(Err(reason));
     }
 
     /// Closes as the machine intends: writes what is owed, lingers if it should, tells the observer the reason, and gives
@@ -58,7 +58,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
                 self.socket().set_abortive_close();
             }
             Intent::Close(reason) | Intent::Linger(reason) => {
-                let flushed = match self.farewell {
+                let flushed = match self.life.farewell() {
                     Some(said) => said,
                     None => poll_fn(|cx| self.poll_farewell(cx, alarm, watch)).await,
                 };

@@ -26,50 +26,55 @@ use crate::socket::{Liveness, Socket};
 #[derive(Debug)]
 pub struct Announced<S> {
     socket: S,
-    state: State,
+    /// `None` where nobody else is spoken for: most connections have nothing to remember here.
+    state: Option<Box<State>>,
 }
 
 #[derive(Debug)]
 enum State {
     /// What came of the header so far.
     Awaited(Vec<u8>),
-    /// There was a header, or none is looked for.
+    /// There was a header.
     Read(Header),
 }
 
 impl<S> Announced<S> {
     /// A socket on which a header must come.
-    pub const fn awaiting(socket: S) -> Self {
-        Self { socket, state: State::Awaited(Vec::new()) }
+    pub fn awaiting(socket: S) -> Self {
+        Self { socket, state: Some(Box::new(State::Awaited(Vec::new()))) }
     }
 
     /// A socket on which no header is looked for: one that comes all the same is content, as anybody can send one.
     pub const fn silent(socket: S) -> Self {
-        Self { socket, state: State::Read(Header::Local) }
+        Self { socket, state: None }
     }
 
     /// What the header said, once it is there; [`Header::Local`] where none is looked for.
-    pub const fn header(&self) -> Option<Header> {
-        match &self.state {
-            State::Awaited(_) => None,
-            State::Read(header) => Some(*header),
+    pub fn header(&self) -> Option<Header> {
+        match self.state.as_deref() {
+            None => Some(Header::Local),
+            Some(State::Awaited(_)) => None,
+            Some(State::Read(header)) => Some(*header),
         }
     }
 
-    const fn announced(&self) -> Option<(SocketAddr, SocketAddr)> {
-        match &self.state {
-            State::Read(Header::Proxied { source, destination }) => Some((*source, *destination)),
-            State::Read(Header::Local) | State::Awaited(_) => None,
+    fn announced(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self.header()? {
+            Header::Proxied { source, destination } => Some((source, destination)),
+            Header::Local => None,
         }
     }
 }
 
 impl<S: Socket> Announced<S> {
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
-        while let State::Awaited(begun) = &mut self.state {
+        while let Some(State::Awaited(begun)) = self.state.as_deref_mut() {
             let more = match parse(begun)? {
                 Parsed::Whole { header, .. } => {
-                    self.state = State::Read(header);
+                    self.state = match header {
+                        Header::Local => None,
+                        Header::Proxied { .. } => Some(Box::new(State::Read(header))),
+                    };
                     break;
                 }
                 Parsed::More(more) => more.get(),
@@ -100,11 +105,11 @@ impl<S: Socket> Socket for Announced<S> {
     }
 
     fn is_plain(&self) -> bool {
-        matches!(self.state, State::Read(Header::Local)) && self.socket.is_plain()
+        self.state.is_none() && self.socket.is_plain()
     }
 
     fn awaits_peer(&self) -> bool {
-        matches!(self.state, State::Awaited(_))
+        matches!(self.state.as_deref(), Some(State::Awaited(_)))
     }
 
     fn probe(&mut self) -> Liveness {
