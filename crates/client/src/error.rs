@@ -80,7 +80,7 @@ pub enum CallError {
     Reset(ErrorCode),
     /// The origin announced the end of its connection, and did not act on the stream that carried it.
     GoAway(ErrorCode),
-    /// The connection that carried it among others ended for this reason.
+    /// The connection that carried it, perhaps among others, ended for this reason.
     Ended(CloseReason),
 }
 
@@ -198,7 +198,7 @@ impl CallError {
     }
 
     /// A name that stays stable for ever: for metrics, logs and error fields.
-    pub const fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Io(fault) if fault.errno.is_peer_gone() => "upstream-reset",
             Self::Io(fault) if fault.errno.is_unreachable() => "upstream-unreachable",
@@ -216,6 +216,7 @@ impl CallError {
             Self::Reset(ErrorCode::Http11Required) => "upstream-http-1-1-required",
             Self::Reset(_) => "upstream-stream-reset",
             Self::GoAway(_) => "upstream-goaway",
+            Self::Ended(CloseReason::Tls(cause)) => tls_label(cause),
             Self::Ended(CloseReason::Protocol(_) | CloseReason::Flooded(_) | CloseReason::UnaskedBytes) => {
                 "upstream-protocol-error"
             }
@@ -240,7 +241,13 @@ fn handshake_label(error: &HandshakeError) -> &'static str {
         HandshakeError::Io(fault) if fault.errno.is_unreachable() => "upstream-unreachable",
         HandshakeError::Io(_) => "upstream-tls-io-error",
         HandshakeError::Closed => "upstream-tls-closed",
-        error => causes! { error.label();
+        error => tls_label(error.label()),
+    }
+}
+
+/// The same of a failure of TLS, whenever it came.
+fn tls_label(cause: &'static str) -> &'static str {
+    causes! { cause;
             "certificate-expired" "certificate-not-yet-valid" "unknown-issuer" "name-mismatch" "bad-signature"
             "unsupported-signature" "certificate-revoked" "wrong-purpose" "bad-certificate" "alpn-mismatch"
             "no-common-protocol-version" "no-common-cipher" "not-tls" "protocol-violation" "handshake-failed"
@@ -253,7 +260,6 @@ fn handshake_label(error: &HandshakeError) -> &'static str {
             "peer-alert-inappropriate-fallback" "peer-alert-user-canceled" "peer-alert-no-renegotiation"
             "peer-alert-missing-extension" "peer-alert-unsupported-extension" "peer-alert-unrecognized-name"
             "peer-alert-certificate-required" "peer-alert-no-application-protocol" "peer-alert-other"
-        },
     }
 }
 

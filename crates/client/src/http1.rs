@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::Deadline;
 use sheave_lifecycle::deadline::Timer;
-use sheave_lifecycle::errno::IoFault;
+use sheave_lifecycle::errno::{Errno, IoFault};
 use sheave_lifecycle::keep_alive::requests_left;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::ConnectionId;
@@ -131,8 +131,8 @@ impl<S: Socket> Http1<S> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<()> {
         let mut flushed = ready!(self.leg_mut().poll_flush(cx, now));
         if flushed.is_ok() && self.leg().machine().owes_fin() {
+            flushed = ready!(self.leg_mut().poll_shut_writing(cx, now));
             self.leg_mut().machine_mut().note_shut();
-            flushed = self.leg_mut().shut_writing(now);
         }
         self.note_write(flushed);
         Poll::Ready(())
@@ -207,10 +207,7 @@ impl<S: Socket> Http1<S> {
                 Err(CallError::Protocol(ProtocolError::TruncatedBody))
             }
             // The kernel told it at the write, and tells the rest of it here.
-            Ok(Received::End) if let Some(fault) = self.unanswered_fault() => {
-                self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
-                Err(CallError::Io(fault))
-            }
+            Ok(Received::End) if let Some(fault) = self.unanswered_fault() => Err(self.failed(fault)),
             Ok(Received::End) => {
                 let machine = self.leg_mut().machine_mut();
                 let batch = machine.receive_end_batch(now);
@@ -221,11 +218,18 @@ impl<S: Socket> Http1<S> {
                     (None, None) => Err(CallError::Closed),
                 }
             }
-            Err(fault) => {
-                self.leg_mut().machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
-                Err(CallError::Io(fault))
-            }
+            Err(fault) => Err(self.failed(fault)),
         })
+    }
+
+    /// The connection is of no more use.
+    fn failed(&mut self, fault: IoFault) -> CallError {
+        let reason = self.leg().reason_of(fault);
+        self.leg_mut().machine_mut().end(Intent::Abort(reason));
+        match reason {
+            CloseReason::Tls(_) => CallError::Ended(reason),
+            _ => CallError::Io(fault),
+        }
     }
 
     /// Whether what ends with the connection has ended without the word that TLS has for it.
@@ -234,10 +238,15 @@ impl<S: Socket> Http1<S> {
     }
 
     /// Why writing failed, where no byte of a response came either, or where what looks like a FIN would say that a tunnel
-    /// was ended: a kernel tells an RST once, and the end of the stream from then on.
+    /// or a response was ended: a kernel tells an RST once, and the end of the stream from then on.
     fn unanswered_fault(&self) -> Option<IoFault> {
-        let machine = self.leg().machine();
-        self.write_fault.filter(|_| machine.is_tunnel() || !machine.has_answered())
+        let leg = self.leg();
+        let (machine, is_secured) = (leg.machine(), leg.socket().secured().is_some());
+        self.write_fault.filter(|fault| {
+            // Of an RST behind a FIN a kernel says EPIPE: what came before the FIN is all. TLS has said itself what is.
+            let hides_rst = fault.errno != Errno::EPIPE && !is_secured;
+            machine.is_tunnel() || !machine.has_answered() || machine.ends_by_close() && hides_rst
+        })
     }
 
     pub(crate) fn rest(&mut self) {
@@ -304,7 +313,8 @@ impl<S: Socket> Drop for Http1<S> {
             }
         }
         if let Some(fault) = self.write_fault {
-            leg.machine_mut().end(Intent::Abort(CloseReason::from_fault(fault)));
+            let reason = leg.reason_of(fault);
+            leg.machine_mut().end(Intent::Abort(reason));
         }
         leg.machine_mut().end(Intent::Abort(CloseReason::Cancelled));
         // The connection first, and then its place, so that there is never one more than may be.

@@ -31,7 +31,7 @@ pub(crate) fn found_dead<S: Socket>(leg: &mut ClientLeg<S>) -> Option<CloseReaso
     match leg.socket_mut().probe() {
         Liveness::Alive => None,
         Liveness::Closed => Some(CloseReason::PeerClosed),
-        Liveness::Failed(fault) => Some(CloseReason::from_fault(fault)),
+        Liveness::Failed(fault) => Some(leg.reason_of(fault)),
         Liveness::Unasked => Some(CloseReason::UnaskedBytes),
     }
 }

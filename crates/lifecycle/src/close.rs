@@ -50,6 +50,9 @@ pub enum CloseReason {
     TimedOut(Timer),
     /// It never became ready to carry HTTP: its PROXY header or TLS handshake failed. The label says how.
     Handshake(&'static str),
+    /// TLS failed after its handshake: the peer gave up on it, as one that refuses our certificate in TLS 1.3 does, or what
+    /// came was not the peer's. The label says how.
+    Tls(&'static str),
     /// The peer sent more of something than anybody needs; the label says of what.
     Flooded(&'static str),
     /// The peer broke a rule of the protocol; the label is the rule's.
@@ -134,6 +137,7 @@ impl CloseReason {
                 Timer::Drain => "timeout-drain",
             },
             Self::Handshake(_) => "handshake-failed",
+            Self::Tls(_) => "tls-failed",
             Self::Flooded(_) => "flooded",
             Self::Upgraded => "upgraded",
             Self::Protocol(_) => "protocol-error",
@@ -162,6 +166,7 @@ impl CloseReason {
         match self {
             Self::PeerReset(fault) | Self::PeerUnreachable(fault) | Self::Local(fault) => Some(fault),
             Self::Handshake(label)
+            | Self::Tls(label)
             | Self::Flooded(label)
             | Self::Protocol(label)
             | Self::Refused(label)
@@ -208,7 +213,9 @@ impl CloseReason {
                 }
                 _ => Severity::Peer,
             },
-            Self::Handshake(_) | Self::Flooded(_) | Self::Protocol(_) | Self::UnaskedBytes => Severity::Peer,
+            Self::Handshake(_) | Self::Tls(_) | Self::Flooded(_) | Self::Protocol(_) | Self::UnaskedBytes => {
+                Severity::Peer
+            }
             Self::DrainForced | Self::Refused(_) | Self::HandlerFailed | Self::HandlerPanicked | Self::Local(_) => {
                 Severity::Local
             }

@@ -88,6 +88,12 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
         false
     }
 
+    /// Why nothing can be read or written any more, if TLS has failed: in the handshake, or later. The errors of reading and
+    /// writing say less.
+    fn failure(&self) -> Option<&HandshakeError> {
+        None
+    }
+
     /// What TLS has agreed on, once the handshake is done; `None` without TLS.
     fn secured(&self) -> Option<&Secured> {
         None

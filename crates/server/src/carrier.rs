@@ -1,7 +1,6 @@
 //! What carries an exchange: a connection of HTTP/1, or a stream of HTTP/2. One interface for both.
 
-use sheave_lifecycle::close::CloseReason;
-use sheave_lifecycle::errno::IoFault;
+use sheave_lifecycle::errno::Op;
 use sheave_net::socket::Socket;
 use sheave_proto::error::ProtocolError;
 use sheave_proto::state::{RequestState, ResponseState, State};
@@ -46,19 +45,8 @@ pub(crate) const fn is_answering(state: State) -> bool {
 pub(crate) enum Trouble {
     /// It broke a rule, and may be told so.
     Broken(ProtocolError),
-    /// What the kernel said.
-    Fault(IoFault),
+    /// The kernel, or TLS, said so in such an operation; the label says what.
+    Fault(Op, &'static str),
     /// It is gone, or its end cannot be trusted; the label says how.
     Gone(&'static str),
-}
-
-impl Trouble {
-    /// What it is called in logs and metrics.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Broken(error) => error.label(),
-            Self::Fault(fault) => CloseReason::from_fault(fault).label(),
-            Self::Gone(label) => label,
-        }
-    }
 }

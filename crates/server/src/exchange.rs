@@ -474,9 +474,9 @@ impl<S: Socket> Exchange<'_, S> {
     pub(crate) fn note_trouble(&mut self, trouble: Trouble) -> HandlerError {
         match trouble {
             Trouble::Broken(error) => self.note_refusal(Answer::to_error(error)),
-            Trouble::Fault(fault) => {
-                self.record.is_cut_off |= fault.op == Op::Write;
-                self.note_error(trouble.label());
+            Trouble::Fault(op, label) => {
+                self.record.is_cut_off |= op == Op::Write;
+                self.note_error(label);
             }
             Trouble::Gone(label) => self.note_error(label),
         }

@@ -245,8 +245,8 @@ impl<S: Socket> Http1<'_, S> {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), Trouble>> {
         ready!(self.leg.poll_flush(cx, now)).map_err(|fault| self.fail(fault))?;
         if self.leg.machine().owes_fin() {
+            ready!(self.leg.poll_shut_writing(cx, now)).map_err(|fault| self.fail(fault))?;
             self.leg.machine_mut().note_shut();
-            self.leg.shut_writing(now).map_err(|fault| self.fail(fault))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -266,7 +266,8 @@ impl<S: Socket> Http1<'_, S> {
     }
 
     fn fail(&mut self, fault: IoFault) -> Trouble {
-        self.end(Intent::Abort(CloseReason::from_fault(fault)));
-        Trouble::Fault(fault)
+        let reason = self.leg.reason_of(fault);
+        self.end(Intent::Abort(reason));
+        Trouble::Fault(fault.op, reason.label())
     }
 }

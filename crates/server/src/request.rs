@@ -111,7 +111,8 @@ impl Waiting {
                     return Poll::Ready(Next::Over);
                 }
                 Poll::Ready(Err(fault)) => {
-                    leg.machine_mut().end(Intent::Close(CloseReason::from_fault(fault)));
+                    let reason = leg.reason_of(fault);
+                    leg.machine_mut().end(Intent::Close(reason));
                     return Poll::Ready(Next::Over);
                 }
             }

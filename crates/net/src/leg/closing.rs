@@ -1,7 +1,7 @@
 //! How a connection ends: the last words, the reason, the lingering close, and the word to the observer.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use sheave_lifecycle::close::CloseReason;
@@ -13,19 +13,30 @@ use sheave_lifecycle::time::Time;
 
 use crate::alarm::Alarm;
 use crate::drain::DrainWatch;
-use crate::leg::{HELD, Leg, Received};
+use crate::leg::{Leg, Received};
 use crate::socket::Socket;
 
 impl<M: Machine, S: Socket> Leg<M, S> {
-    /// Sends FIN, once nothing is owed any more: nothing will be written. What comes in is read as before.
+    /// Why the connection ends with this fault: as TLS names it, where it has failed, or else as the kernel does.
+    pub fn reason_of(&self, fault: IoFault) -> CloseReason {
+        match self.socket().failure() {
+            Some(why) => CloseReason::Tls(why.label()),
+            None => CloseReason::from_fault(fault),
+        }
+    }
+
+    /// Sends FIN, once nothing is owed any more, `close_notify` of TLS before it included: nothing will be written. What
+    /// comes in is read as before.
     ///
     /// # Errors
     /// What the kernel said, such as that the peer is gone.
-    pub fn shut_writing(&mut self, now: Time) -> Result<(), IoFault> {
-        let socket = self.socket.as_mut().expect(HELD);
-        socket.shutdown_write().map_err(|error| IoFault::new(Op::Shutdown, &error))?;
+    pub fn poll_shut_writing(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), IoFault>> {
+        ready!(self.poll_flush(cx, now))?;
+        self.socket_mut().conclude();
+        ready!(self.poll_flush(cx, now))?;
+        self.socket_mut().shutdown_write().map_err(|error| IoFault::new(Op::Shutdown, &error))?;
         self.life.note_shut(now);
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what is owed, for as long as that may take, where the machine intends to end the connection. Whether all was
@@ -124,7 +135,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             flushed = self.poll_flush(cx, now);
         }
         if let Poll::Ready(flushed) = flushed {
-            return Poll::Ready(flushed.map_err(CloseReason::from_fault));
+            return Poll::Ready(flushed.map_err(|fault| self.reason_of(fault)));
         }
         watch.register(cx);
         let forcing = watch.drain().forcing_at().map(|at| Deadline { at, timer: Timer::Drain });

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::errno::{IoFault, Op};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::time::Time;
@@ -101,6 +100,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// The socket is of no more use.
     fn fail(&mut self, fault: IoFault) {
-        self.machine.end(Intent::Abort(CloseReason::from_fault(fault)));
+        let reason = self.reason_of(fault);
+        self.machine.end(Intent::Abort(reason));
     }
 }

@@ -136,6 +136,10 @@ impl<S: Socket> Socket for Announced<S> {
         self.socket.is_cut_off()
     }
 
+    fn failure(&self) -> Option<&HandshakeError> {
+        self.socket.failure()
+    }
+
     fn secured(&self) -> Option<&Secured> {
         self.socket.secured()
     }

@@ -102,14 +102,6 @@ impl<S: Socket> TlsSocket<S> {
         &self.inner
     }
 
-    /// Why nothing can be read or written any more, if TLS has failed: in the handshake, or later.
-    pub fn failure(&self) -> Option<&HandshakeError> {
-        match &self.stage {
-            Stage::Failed { why, .. } => Some(why),
-            Stage::Beginning | Stage::Handshaking | Stage::Open => None,
-        }
-    }
-
     /// Bytes of memory that its buffers own, used or not. What rustls owns is not counted.
     pub fn buffer_bytes(&self) -> usize {
         self.incomplete.capacity() + self.unread.capacity() + self.unsent.capacity()

@@ -104,6 +104,10 @@ impl<S: Socket> Socket for Stream<S> {
         either!(self, socket => socket.is_cut_off())
     }
 
+    fn failure(&self) -> Option<&HandshakeError> {
+        either!(self, socket => socket.failure())
+    }
+
     fn secured(&self) -> Option<&Secured> {
         either!(self, socket => socket.secured())
     }

@@ -222,6 +222,20 @@ pub(crate) const ALL: &[Scenario] = &[
         ..SCENARIO
     },
     Scenario {
+        name: "early-until-close",
+        exchanges: &[Exchange {
+            request: Content::Length(12),
+            upload_step: 4,
+            is_early: true,
+            status: 403,
+            response: Content::UntilClose(6),
+            is_streamed: true,
+            origin_closes: true,
+            ..POST
+        }],
+        ..SCENARIO
+    },
+    Scenario {
         name: "until-close",
         exchanges: &[GET, Exchange { response: Content::UntilClose(6), is_streamed: true, origin_closes: true, ..GET }],
         ..SCENARIO

@@ -3,7 +3,7 @@
 use crate::judge::judge;
 
 /// The run, and what it showed.
-const RUNS: [(&str, &str); 9] = [
+const RUNS: [(&str, &str); 10] = [
     ("server/continue client1.in@71=cancel", "an exchange whose task was dropped never ended"),
     ("relay/hints send=12 receive=111 client1.out@0=drip+6", "the idle timer ran while the client took its response"),
     ("server/http10-keep client1.out@110=stall client1.in@18=drip+9", "a 408 that nobody took counted as answered"),
@@ -24,6 +24,10 @@ const RUNS: [(&str, &str); 9] = [
         "a response went on after its exchange's deadline had reset it, where it was to be the last",
     ),
     ("server/get op@3=drain", "the first head after a drain's beginning says close"),
+    (
+        "relay/early-until-close send=23 receive=17 lag=3 interval=61 origin1.in@46=rst",
+        "an RST that a write had told looked like the end of a response that ends with its connection",
+    ),
     ("tunnel/client-first origin1.out@190=rst", "an RST that a write had told looked like the FIN of a tunnel"),
 ];
 

@@ -105,6 +105,13 @@ impl<S: Socket> Socket for TlsSocket<S> {
         self.end == End::CutOff
     }
 
+    fn failure(&self) -> Option<&HandshakeError> {
+        match &self.stage {
+            Stage::Failed { why, .. } => Some(why),
+            Stage::Beginning | Stage::Handshaking | Stage::Open => None,
+        }
+    }
+
     fn secured(&self) -> Option<&Secured> {
         self.secured.as_deref()
     }
