@@ -279,9 +279,21 @@ impl<S: Socket> Multiplexed<S> {
         };
         leg.machine_mut().end(Intent::Abort(reason));
         let reason = leg.machine().intent().reason().unwrap_or(reason);
+        say_why(&mut leg);
         let _ = self.ended.set(Ended { reason, crossed: crossed(&mut leg) });
         leg.close_now();
         reason
+    }
+}
+
+/// Says what is wrong, as far as the kernel takes it now: the h2 crate lets a client say only that nothing is.
+fn say_why<S: Socket>(leg: &mut MultiplexLeg<S>) {
+    if matches!(leg.machine().intent(), Intent::Abort(_)) {
+        return;
+    }
+    if let Some(goaway) = leg.machine().unsaid_goaway() {
+        let now = leg.context().clock.now();
+        let _ = leg.write(&mut Context::from_waker(Waker::noop()), now, &[&goaway.frame()]);
     }
 }
 

@@ -35,6 +35,15 @@ impl GoAway {
     pub const fn is_announcement(self) -> bool {
         self.last_stream == Self::ANNOUNCEMENT
     }
+
+    /// The frame that says it.
+    pub fn frame(self) -> [u8; 17] {
+        let mut frame = [0; 17];
+        (frame[2], frame[3]) = (8, 7);
+        frame[9..13].copy_from_slice(&self.last_stream.to_be_bytes());
+        frame[13..].copy_from_slice(&self.code.number().to_be_bytes());
+        frame
+    }
 }
 
 /// Reads the headers of the frames that are received and sent, wherever the bytes are split, and nothing else: of payloads, what
@@ -176,6 +185,11 @@ impl FrameWatch {
     /// Whether part of a frame, or of the preface, came, and not all of it.
     pub fn is_amid_frame(&self) -> bool {
         self.received.is_amid()
+    }
+
+    /// Whether all that was sent are whole frames, so that one more can stand behind them.
+    pub fn has_sent_whole_frames(&self) -> bool {
+        self.sent.is_between()
     }
 
     /// Whether the peer's first SETTINGS came: it does speak HTTP/2.

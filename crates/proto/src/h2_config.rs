@@ -81,6 +81,9 @@ pub struct FloodBounds {
     pub unknown_frames: Rate,
     /// PING and SETTINGS that we have not acknowledged on the wire, since the peer does not read. Default: 500; Envoy and
     /// nghttp2: 1000, Go: 10,000.
+    ///
+    /// It is for a framing layer that goes on reading meanwhile. The h2 crate does not: before it reads on, it writes the one
+    /// answer that it owes. There the write deadline ends a peer that reads nothing.
     pub max_unanswered: u32,
 }
 

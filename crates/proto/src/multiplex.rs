@@ -290,6 +290,15 @@ impl<R: Role> Multiplex<R> {
         self.end.and_then(|(intent, _)| intent.reason()).map(ErrorCode::of_connection)
     }
 
+    /// The GOAWAY that says why the connection ends, where something is wrong, nobody has said it, and it can be said: for
+    /// whoever has a framing layer that does not.
+    pub fn unsaid_goaway(&self) -> Option<GoAway> {
+        let code = self.goaway_code().filter(|code| *code != ErrorCode::None)?;
+        let is_said = self.watch.own_goaway().is_some_and(|said| said.code != ErrorCode::None);
+        let can_be_said = !is_said && self.watch.has_sent_whole_frames();
+        can_be_said.then(|| GoAway { last_stream: self.watch.last_stream(), code })
+    }
+
     /// The peer's GOAWAY: streams above [`GoAway::last_stream`] were not acted on, which is evidence for a retry.
     pub fn peer_goaway(&self) -> Option<GoAway> {
         self.watch.peer_goaway()

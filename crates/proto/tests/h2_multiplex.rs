@@ -231,6 +231,28 @@ fn a_flood_ends_it_by_its_name() {
     assert_eq!(multiplex.intent(), Intent::Linger(CloseReason::Flooded("made-you-reset")));
 }
 
+/// Only behind whole frames, and only what was not said.
+#[test]
+fn what_nobody_has_said_of_the_end_can_be_said() {
+    let flooded = |sent: &[u8]| {
+        let mut multiplex = client(config());
+        multiplex.send(sent, at(1)).expect("nothing is too much yet");
+        assert!((0..10_000).any(|_| multiplex.receive(SETTINGS, at(2)).is_err()));
+        multiplex.unsaid_goaway().map(|said| said.frame().to_vec())
+    };
+    let calm = goaway(0, ErrorCode::EnhanceYourCalm);
+    assert_eq!(flooded(SETTINGS), Some(calm.clone()));
+    assert_eq!(flooded(&goaway(0, ErrorCode::None)), Some(calm.clone()), "that it was to end anyway is not why");
+    assert_eq!(flooded(&calm), None);
+    for len in 1..HALF_A_HEAD.len() {
+        assert_eq!(flooded(&HALF_A_HEAD[..len]), None, "amid a frame");
+    }
+    assert_eq!(client(config()).unsaid_goaway(), None);
+    let mut unbegun: Multiplex<Client> = Multiplex::new(config().into(), at(0));
+    assert!((0..10_000).any(|_| unbegun.receive(SETTINGS, at(2)).is_err()));
+    assert_eq!(unbegun.unsaid_goaway(), None, "before the preface");
+}
+
 #[test]
 fn what_the_framing_layer_says_of_the_end_is_its_reason() {
     for (code, reason) in [

@@ -24,6 +24,7 @@ pub const INITIAL_WINDOW_SIZE: u16 = 0x4;
 pub const NO_ERROR: u32 = 0x0;
 pub const INTERNAL_ERROR: u32 = 0x2;
 pub const REFUSED_STREAM: u32 = 0x7;
+pub const ENHANCE_YOUR_CALM: u32 = 0xb;
 pub const HTTP_1_1_REQUIRED: u32 = 0xd;
 
 /// `:status: 200`, by its number in the static table. RFC 7541 §A

@@ -9,8 +9,8 @@ use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::retry::{Evidence, Progress};
 
 use crate::frames::{
-    ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HTTP_1_1_REQUIRED, INITIAL_WINDOW_SIZE, INTERNAL_ERROR,
-    MAX_CONCURRENT_STREAMS, NO_ERROR, OK, PING, Peer, REFUSED_STREAM, RST_STREAM, Script,
+    ACK, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, HTTP_1_1_REQUIRED, INITIAL_WINDOW_SIZE,
+    INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, NO_ERROR, OK, PING, Peer, REFUSED_STREAM, RST_STREAM, Script,
 };
 use crate::rig::{ORIGIN, Rig, exchange, test};
 
@@ -434,5 +434,25 @@ fn an_origin_that_speaks_something_else() {
         }
         rig.settle().await;
         assert_eq!(rig.ends().keys().copied().collect::<Vec<_>>(), ["protocol-error"]);
+    });
+}
+
+/// RFC 9113 §10.5: an origin that floods us is told so, and what waits for it is not lost in silence.
+#[test]
+fn an_origin_that_sends_too_much_of_something_is_told_so() {
+    test(ClientConfig::default(), |rig| async move {
+        let mut script = Script::at(&rig.net, ORIGIN);
+        let begun = rig.begin(1);
+        let mut peer = script.accept(&[]).await;
+        assert_eq!(peer.requests(1).await, [1]);
+        let flood = [&[0, 0, 8, PING, 0, 0, 0, 0, 0][..], b"12345678"].concat().repeat(3000);
+        tokio::io::AsyncWriteExt::write_all(&mut peer.0, &flood).await.unwrap();
+        let goaway = peer.until(GOAWAY).await;
+        let expected = [0_u32.to_be_bytes(), ENHANCE_YOUR_CALM.to_be_bytes()].concat();
+        assert_eq!(goaway.payload, expected);
+        let error = begun.into_iter().next().unwrap().await.unwrap().unwrap_err();
+        assert_eq!(told(&error), ("upstream-protocol-error", Progress::Written, None));
+        rig.settle().await;
+        assert_eq!(rig.ends(), [("flooded", 1)].into());
     });
 }

@@ -200,6 +200,11 @@ impl Frames {
         self.left > 0 || self.partial_len > 0 || (self.preface > 0 && self.preface < PREFACE_LEN)
     }
 
+    /// Whether the preface is behind, and no frame is under way.
+    pub(super) const fn is_between(&self) -> bool {
+        self.preface == 0 && self.left == 0 && self.partial_len == 0
+    }
+
     /// Whether the header of a frame came, and not all of its payload.
     pub(super) const fn is_in_payload(&self) -> bool {
         self.left > 0
