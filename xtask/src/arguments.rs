@@ -29,7 +29,7 @@ Usage: cargo xtask CHORE [OPTIONS]
                         name that there is not lists them): HTTP/1 and HTTP/2, TLS, gRPC, WebSocket, the PROXY protocol
       --direct          without the proxy: tells a peer's fault from ours
       --binary FILE     a proxy that is built already
-  bench [SCENARIO]...   what a request or a connection costs sheave, nginx, HAProxy and others (default get-1k; or `all`)
+  bench [SCENARIO]...   what a request or a connection costs sheave, nginx, HAProxy and others (default get-1k; or `growth`, `all`)
       --list            name the scenarios
       --rounds N        rounds A B C A B C (default 5; fewer give no ratio)
       --duration SECS   time of one sample (default 5)

@@ -1,7 +1,7 @@
 //! Everybody who is compared, and how each is started: with one worker on its core, set up to win.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -116,7 +116,9 @@ impl Contender {
             Work::Sparse { .. } | Work::IdleClients { .. } | Work::Calls { .. } => true,
             Work::H2load { .. } | Work::Handshakes { .. } | Work::ParkedOrigins { .. } => false,
         };
+        let scales = matches!(self.kind, Kind::Sheave { .. } | Kind::Nginx { .. } | Kind::Haproxy);
         self.class == scenario.class
+            && (scales || (scenario.origins == 1 && scenario.workers == 1))
             && (scenario.with_logs || !logs)
             && (!self.is_a_limit || (has_limit && scenario.front == Front::Http1))
     }
@@ -155,6 +157,7 @@ impl Started {
 pub(super) struct Place {
     pub(super) programs: Programs,
     pub(super) cores: Cores,
+    /// The first of the origins.
     pub(super) origin: SocketAddr,
     /// How many each process may hold.
     descriptors: u64,
@@ -165,11 +168,17 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Starts the origin on the load's core, and makes a certificate.
-    pub(super) fn prepare(programs: Programs, cores: Cores, folder: &Path, descriptors: u64) -> Result<Self> {
+    /// Starts the origin on the load's core, at as many addresses as there are to be origins, and makes a certificate.
+    pub(super) fn prepare(
+        programs: Programs,
+        cores: Cores,
+        folder: &Path,
+        descriptors: u64,
+        origins: u16,
+    ) -> Result<Self> {
         let [origin] = free_addrs()?;
         let mut bench_origin = Command::new(programs.peer("bench-origin"));
-        bench_origin.arg(origin.to_string());
+        bench_origin.args(addresses(origin, origins).map(|address| address.to_string()));
         let bench_origin = command::behind(&["taskset", "--cpu-list", &cores.others], &bench_origin);
         let mut running = Running::start("origin", &bench_origin, folder)?;
         running.wait_until_it_listens(origin)?;
@@ -183,9 +192,15 @@ impl Place {
     }
 
     /// Starts a proxy or a server, and waits until it listens.
-    pub(super) fn start(&self, contender: &Contender) -> Result<Started> {
+    pub(super) fn start(&self, contender: &Contender, scenario: &Scenario) -> Result<Started> {
         let [plain, http2, tls] = free_addrs()?;
-        let on_its_core = ["taskset", "--cpu-list", self.cores.proxy.as_str()];
+        let all_cores = format!("{},{}", self.cores.proxy, self.cores.others);
+        let is_alone = scenario.workers == 1;
+        let on_its_core = ["taskset", "--cpu-list", if is_alone { self.cores.proxy.as_str() } else { &all_cores }];
+        let origins: Vec<_> = addresses(self.origin, scenario.origins).map(|address| address.to_string()).collect();
+        let per_origin = |line: &dyn Fn((usize, &String)) -> String| -> String {
+            origins.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+        };
         let run = |command: &Command| {
             Running::start(&file_name(&contender.name), &command::behind(&on_its_core, command), &self.folder)
         };
@@ -199,6 +214,9 @@ impl Place {
                 ("http2", http2.to_string()),
                 ("tls", tls.to_string()),
                 ("origin", self.origin.to_string()),
+                ("workers", scenario.workers.to_string()),
+                ("nginx-origins", per_origin(&|(_, origin)| format!("        server {origin};"))),
+                ("haproxy-origins", per_origin(&|(n, origin)| format!("    server o{n} {origin} pool-max-conn 4096"))),
                 ("certificate", self.certificate.display().to_string()),
                 ("key", self.key.display().to_string()),
                 ("descriptors", self.descriptors.to_string()),
@@ -216,10 +234,11 @@ impl Place {
         let mut running = match &contender.kind {
             Kind::Sheave { logs } => {
                 let mut command = Command::new(self.programs.sheave());
-                command.args(["proxy", "--workers", "1", "--max-upstream-idle", "4096"]);
+                command.args(["proxy", "--workers", &scenario.workers.to_string(), "--max-upstream-idle", "4096"]);
                 // With a certificate, an address without a scheme would be one for TLS.
                 let scheme = if self.programs.has_tls() { "http://" } else { "" };
-                command.args(["--from", &format!("{scheme}{plain}"), "--to", &self.origin.to_string()]);
+                command.args(["--from", &format!("{scheme}{plain}")]);
+                command.args(origins.iter().flat_map(|origin| ["--to", origin]));
                 if self.programs.has_tls() {
                     command.args(["--from", &format!("https://{tls}")]);
                     command.arg("--tls-cert").arg(&self.certificate).arg("--tls-key").arg(&self.key);
@@ -267,6 +286,14 @@ impl Place {
     }
 }
 
+/// So many addresses of this machine, with the same port.
+fn addresses(first: SocketAddr, count: u16) -> impl Iterator<Item = SocketAddr> {
+    // 250 in a network: its first and its last address are nobody's.
+    let ip =
+        |index: u16| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + u32::from(index / 250 * 256 + index % 250));
+    (0..count).map(move |index| if index == 0 { first } else { SocketAddr::from((ip(index), first.port())) })
+}
+
 /// `sheave, logging` as `sheave-logging`.
 fn file_name(name: &str) -> String {
     name.replace(", ", "-").replace("::", "-").replace([' ', '/'], "-")
@@ -289,6 +316,12 @@ mod tests {
         for wrong in ["old", "=x {listen}", "old=x"] {
             assert!(Peer::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn origins_have_an_address_each() {
+        let all: std::collections::HashSet<_> = addresses(([127, 0, 0, 1], 80).into(), 1000).collect();
+        assert_eq!(all.len(), 1000);
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub(super) fn cpu(started: &Started, scenario: &Scenario, place: &Place, time: D
 
 /// Bytes of memory a connection, in a process of its own: what was held once stays in the allocator.
 pub(super) fn memory(contender: &Contender, scenario: &Scenario, place: &Place) -> Result<Sample> {
-    let started = place.start(contender)?;
+    let started = place.start(contender, scenario)?;
     let pid = started.running.pid();
     let count = scenario.work.connections();
     let (address, number) = (started.addr(scenario.front).to_string(), count.to_string());
@@ -216,7 +216,7 @@ pub(super) fn gather(scenario: &Scenario, contender: &Contender, place: &Place) 
     if scenario.class == Class::Clients {
         return contender.calls(&place.programs).map(|_| None);
     }
-    let started = place.start(contender)?;
+    let started = place.start(contender, scenario)?;
     if !matches!(scenario.work, Work::ParkedOrigins { .. }) {
         answers_right(&started, scenario)?;
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::environment::Facts;
 use super::measure::Sample;
-use super::scenario::Scenario;
+use super::scenario::{CURVES, Curve, Scenario};
 use super::statistics::Spread;
 
 /// Fewer rounds than this make no ratio: a neighbour's noise would pass for a result.
@@ -128,6 +128,24 @@ impl Measured {
     }
 }
 
+/// One curve: medians by contender, and what they are of the first point's.
+fn growth(curve: &Curve, points: &[(u32, &Measured)]) -> String {
+    let unit = if points[0].1.scenario.work.is_memory() { "bytes a connection" } else { "µs of CPU per request" };
+    let mut text = format!("\n### Growth: {}, {unit}\n\n| |", curve.about);
+    points.iter().for_each(|(number, _)| text.push_str(&format!(" {number} |")));
+    let _ = writeln!(text, "\n|---|{}", "---:|".repeat(points.len()));
+    let names = points[0].1.contenders.iter().map(|(name, _)| name);
+    // Who is not at every point has no curve.
+    for name in names.filter(|name| points.iter().all(|(_, point)| !point.costs(name).is_empty())) {
+        let medians: Vec<f64> =
+            points.iter().filter_map(|(_, point)| Some(Spread::of(&point.costs(name))?.median)).collect();
+        let _ = write!(text, "| {name} |");
+        medians.iter().for_each(|median| text.push_str(&format!(" {median:.2} ({:.2} ×) |", median / medians[0])));
+        text.push('\n');
+    }
+    text
+}
+
 /// `median (min–max)`.
 fn ranged(spread: Spread, digits: usize) -> String {
     format!("{:.digits$} ({:.digits$}–{:.digits$})", spread.median, spread.min, spread.max)
@@ -187,6 +205,19 @@ impl Report {
         for scenario in &self.scenarios {
             let _ = write!(text, "\n{}", scenario.table());
         }
+        text + &self.curves()
+    }
+
+    /// How the cost of a unit of work grows, as far as two points of a curve were measured.
+    fn curves(&self) -> String {
+        let mut text = String::new();
+        for curve in CURVES {
+            let at = |name: &str| self.scenarios.iter().find(|one| one.scenario.name == name);
+            let points: Vec<_> = curve.points.iter().filter_map(|(n, name)| Some((*n, at(name)?))).collect();
+            if points.len() > 1 {
+                text += &growth(curve, &points);
+            }
+        }
         text
     }
 
@@ -223,6 +254,23 @@ mod tests {
         assert_eq!(measured(4).json()["contenders"][0]["ratio"], Value::Null);
         assert_eq!(measured(5).ratios(), [("sheave", 0.8), ("nginx", 1.0)]);
         assert_eq!(measured(4).ratios(), []);
+    }
+
+    #[test]
+    fn a_curve_stands_where_two_points_do() {
+        let at = |name: &str, cost: f64| {
+            let scenario = SCENARIOS.iter().find(|one| one.name == name).unwrap();
+            let mut measured = Measured::new(scenario, ["sheave".to_owned()].into_iter());
+            measured.push(0, Sample { cost, count: 1, ..Sample::default() });
+            measured
+        };
+        let mut report = Report::new(Facts(Vec::new()), 1, Duration::from_secs(1));
+        report.add(at("get-1k-w2", 6.0));
+        assert_eq!(report.curves(), "");
+        report.add(at("get-1k", 8.0));
+        let curve = "\n### Growth: workers, µs of CPU per request\n\n| | 1 | 2 |\n|---|---:|---:|\n\
+                     | sheave | 8.00 (1.00 ×) | 6.00 (0.75 ×) |\n";
+        assert_eq!(report.curves(), curve);
     }
 
     #[test]

@@ -14,12 +14,12 @@ use super::neighbours::Neighbours;
 use super::picture;
 use super::programs::Programs;
 use super::report::{Measured, Report};
-use super::scenario::{Class, SCENARIOS, Scenario, Work};
+use super::scenario::{CURVES, Class, SCENARIOS, Scenario, Work};
 use crate::{tools, workspace};
 
 /// What to measure.
 pub(crate) struct Options {
-    /// Names from the table of scenarios; the first one when empty.
+    /// Names from the table of scenarios, `growth` or `all`; the first one when empty.
     pub(crate) scenarios: Vec<String>,
     /// The only contenders, by name; all when empty.
     pub(crate) with: Vec<String>,
@@ -75,8 +75,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     tools::need(&[tools::CMAKE, tools::CURL, tools::H2LOAD, tools::HAPROXY, tools::NGINX, tools::WRK])?;
     let programs = Programs::build(options.binary.as_deref())?;
     let most = scenarios.iter().map(|scenario| u64::from(scenario.work.connections())).max().unwrap_or(0);
-    // A proxy holds two descriptors a request.
-    let descriptors = environment::raise_descriptor_limit(most * 2 + 256)?;
+    let origins = scenarios.iter().map(|scenario| scenario.origins).max().unwrap_or(1);
+    // A proxy holds two descriptors a request, and keeps some connections to each origin.
+    let descriptors = environment::raise_descriptor_limit(most * 2 + u64::from(origins) * 8 + 256)?;
     let cores = Cores::choose()?;
     let folder = workspace::target_dir().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -84,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut report = Report::new(Facts::gather(programs.sheave())?, options.rounds, options.time);
     print!("{}", report.facts());
     let neighbours = Neighbours::now()?;
-    let place = Place::prepare(programs, cores, &folder, descriptors)?;
+    let place = Place::prepare(programs, cores, &folder, descriptors, origins)?;
     for (index, scenario) in scenarios.iter().enumerate() {
         println!("\n{} of {}: {}: {}", index + 1, scenarios.len(), scenario.name, scenario.about);
         report.add(measure_all(scenario, &contenders, &place, options)?);
@@ -110,12 +111,22 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
     if names.iter().any(|name| name == "all") {
         return Ok(SCENARIOS.iter().collect());
     }
-    let find = |name: &String| {
+    let growth = CURVES.iter().flat_map(|curve| curve.points).map(|(_, name)| *name);
+    let mut wanted: Vec<&str> = Vec::new();
+    for name in names {
+        match name.as_str() {
+            "growth" => wanted.extend(growth.clone()),
+            name => wanted.push(name),
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    wanted.retain(|name| seen.insert(*name));
+    let find = |name: &str| {
         let known = || SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
         let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
-        found.with_context(|| format!("there is no scenario `{name}`; they are {}, or `all`", known()))
+        found.with_context(|| format!("there is no scenario `{name}`; they are {}, `growth` or `all`", known()))
     };
-    names.iter().map(find).collect()
+    wanted.into_iter().map(find).collect()
 }
 
 /// Starts all who can take part, then samples them round by round.

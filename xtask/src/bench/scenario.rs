@@ -101,6 +101,10 @@ pub(super) struct Scenario {
     pub(super) path: &'static str,
     /// Length of the origin's response body.
     pub(super) response_len: u64,
+    /// How many origins stand behind a proxy.
+    pub(super) origins: u16,
+    /// Workers, threads or processes, of each proxy; with more than one it shares all cores with load and origin.
+    pub(super) workers: u16,
     /// Whether contenders that log every exchange stand beside those that do not.
     pub(super) with_logs: bool,
     /// The ratio to the base, or the bytes a connection, that sheave is to stay within.
@@ -118,6 +122,8 @@ const PLAIN: Scenario = Scenario {
     work: Work::Wrk { connections: 64, script: None, closes: false },
     path: "/1k",
     response_len: KIB,
+    origins: 1,
+    workers: 1,
     with_logs: false,
     aim: None,
 };
@@ -152,6 +158,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         work: wrk(10_000),
         ..PLAIN
     },
+    Scenario {
+        name: "get-1k-w2",
+        about: "GET of 1 KiB, 64 connections kept alive, two workers on the cores of load and origin",
+        workers: 2,
+        ..PLAIN
+    },
+    Scenario { name: "get-1k-o10", about: "GET of 1 KiB, 64 connections, 10 origins", origins: 10, ..PLAIN },
+    Scenario { name: "get-1k-o100", about: "GET of 1 KiB, 64 connections, 100 origins", origins: 100, ..PLAIN },
+    Scenario { name: "get-1k-o1000", about: "GET of 1 KiB, 64 connections, 1,000 origins", origins: 1000, ..PLAIN },
     Scenario {
         name: "get-100k",
         about: "GET of 100 KiB, 64 connections kept alive",
@@ -212,6 +227,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         about: "memory of an idle client connection: 5,000 that have had a response each",
         work: Work::IdleClients { connections: 5000 },
         aim: Some(1000.0),
+        ..PLAIN
+    },
+    Scenario {
+        name: "idle-memory-c1000",
+        about: "memory of an idle client connection: 1,000 that have had a response each",
+        work: Work::IdleClients { connections: 1000 },
+        ..PLAIN
+    },
+    Scenario {
+        name: "idle-memory-c10000",
+        about: "memory of an idle client connection: 10,000 that have had a response each",
+        work: Work::IdleClients { connections: 10_000 },
         ..PLAIN
     },
     Scenario {
@@ -342,6 +369,30 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Scenarios that differ in one number alone: how the cost of a unit of work grows with it.
+pub(super) struct Curve {
+    /// What grows.
+    pub(super) about: &'static str,
+    /// The number, and the scenario that has it.
+    pub(super) points: &'static [(u32, &'static str)],
+}
+
+pub(super) const CURVES: &[Curve] = &[
+    Curve {
+        about: "client connections, all busy",
+        points: &[(1, "get-1k-c1"), (64, "get-1k"), (1024, "get-1k-c1024"), (10_000, "get-1k-c10000")],
+    },
+    Curve {
+        about: "client connections, all idle",
+        points: &[(1000, "idle-memory-c1000"), (5000, "idle-memory"), (10_000, "idle-memory-c10000")],
+    },
+    Curve { about: "workers", points: &[(1, "get-1k"), (2, "get-1k-w2")] },
+    Curve {
+        about: "origins",
+        points: &[(1, "get-1k"), (10, "get-1k-o10"), (100, "get-1k-o100"), (1000, "get-1k-o1000")],
+    },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,6 +401,13 @@ mod tests {
     fn names_are_one_each() {
         for (index, scenario) in SCENARIOS.iter().enumerate() {
             assert!(SCENARIOS[..index].iter().all(|other| other.name != scenario.name), "{}", scenario.name);
+        }
+    }
+
+    #[test]
+    fn curves_are_made_of_scenarios() {
+        for (_, name) in CURVES.iter().flat_map(|curve| curve.points) {
+            assert!(SCENARIOS.iter().any(|scenario| scenario.name == *name), "{name}");
         }
     }
 }

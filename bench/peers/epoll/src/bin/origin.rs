@@ -1,4 +1,4 @@
-//! The origin of every comparison: one thread, epoll, responses that were made in advance. `bench-origin LISTEN`.
+//! The origin of every comparison: one thread, epoll, responses that were made in advance. `bench-origin LISTEN…`.
 //!
 //! GET of `/1k`, `/100k`, `/chunked-100k`, `/10m`; `/held` is answered once no other such request has come for 0.2 s, so that
 //! as many connections to here exist at once as there were requests. Whatever has a body is taken whole, then answered.
@@ -24,8 +24,8 @@ enum Owed {
 /// By descriptor.
 type Clients = Vec<Option<Box<Client>>>;
 
-/// No descriptor has this number.
-const LISTENER: usize = usize::MAX;
+/// Listeners are numbered from here; no descriptor has such a number.
+const LISTENERS: u64 = 1 << 40;
 
 struct Client {
     stream: TcpStream,
@@ -189,17 +189,21 @@ impl Client {
 }
 
 fn main() -> io::Result<()> {
-    let Some(address) = std::env::args().nth(1) else {
-        eprintln!("usage: bench-origin LISTEN");
-        std::process::exit(2);
-    };
-    let listener = TcpListener::bind(address)?;
-    // Beyond the 128 of std: a crowd may come at once.
-    rustix::net::listen(&listener, 4096)?;
-    listener.set_nonblocking(true)?;
+    let mut listeners = Vec::new();
     let answers = Answers::new();
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&poll, &listener, EventData::new_u64(LISTENER as u64), EventFlags::IN)?;
+    for address in std::env::args().skip(1) {
+        let listener = TcpListener::bind(address)?;
+        // Beyond the 128 of std: a crowd may come at once.
+        rustix::net::listen(&listener, 4096)?;
+        listener.set_nonblocking(true)?;
+        epoll::add(&poll, &listener, EventData::new_u64(LISTENERS + listeners.len() as u64), EventFlags::IN)?;
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        eprintln!("usage: bench-origin LISTEN...");
+        std::process::exit(2);
+    }
     let mut clients: Clients = Vec::new();
     let mut held: Vec<usize> = Vec::new();
     let mut buffer = vec![0; 256 << 10];
@@ -224,11 +228,13 @@ fn main() -> io::Result<()> {
         }
         for event in &events {
             let flags = event.flags;
-            let Ok(id) = usize::try_from(event.data.u64()) else { continue };
-            if id == LISTENER {
-                accept(&listener, &poll, &mut clients)?;
+            let id = event.data.u64();
+            if id >= LISTENERS {
+                let Ok(index) = usize::try_from(id - LISTENERS) else { continue };
+                accept(&listeners[index], &poll, &mut clients)?;
                 continue;
             }
+            let Ok(id) = usize::try_from(id) else { continue };
             let Some(client) = clients[id].as_mut() else { continue };
             let mut must_wait = false;
             if !serve(client, flags, &mut buffer, &answers, &mut must_wait).unwrap_or(false) {
