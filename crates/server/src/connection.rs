@@ -63,7 +63,7 @@ pub(crate) async fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, 
     let mut waiting = Waiting::new(is_by_preface.then(Preface::default));
     let mut farewell = Farewell::default();
     while !is_http2 && leg.machine().intent() == Intent::Continue {
-        waiting.begin(shared.context.clock.now());
+        waiting.begin();
         let turn = match poll_fn(|cx| waiting.poll(&mut leg, &mut alarm, &mut watch, cx)).await {
             Next::Http2 => {
                 is_http2 = true;

@@ -264,8 +264,12 @@ impl<S: Socket> Exchange<'_, S> {
     /// # Errors
     /// [`HandlerError::Misuse`] when no response is owed, or the head contradicts itself.
     pub fn send_head(&mut self, head: &mut ResponseHead, body: BodyLength) -> Result<(), HandlerError> {
+        let now = self.clock().now();
+        self.send_head_at(head, body, now)
+    }
+
+    fn send_head_at(&mut self, head: &mut ResponseHead, body: BodyLength, now: Time) -> Result<(), HandlerError> {
         let clock = self.clock();
-        let now = clock.now();
         if !head.status().is_informational() && !head.fields().contains(Known::Date) {
             // RFC 9110 §6.6.1: a server with a clock says the time.
             let _ = head.fields_mut().push(Known::Date, &date_at(clock, now));
@@ -340,9 +344,22 @@ impl<S: Socket> Exchange<'_, S> {
     /// # Cancel safety
     /// What was written stays written; the response is cut off visibly if not all was.
     pub async fn respond(&mut self, head: &mut ResponseHead, body: &[u8]) -> Result<(), HandlerError> {
-        self.send_head(head, BodyLength::Known(body.len() as u64))?;
-        // HEAD, 204 and 304 end with their head.
-        if self.has_answered() { self.flush().await } else { self.send(body, true).await }
+        // One look at the clock is enough for what is here as a whole.
+        let now = self.clock().now();
+        self.send_head_at(head, BodyLength::Known(body.len() as u64), now)?;
+        let mut body = Some(body);
+        poll_fn(|cx| {
+            let now = if body.is_some() { now } else { self.clock().now() };
+            if let Some(body) = body.take()
+                && !self.has_answered()
+            {
+                let data = [body];
+                self.send_body(cx, now, if body.is_empty() { &[] } else { &data }, true, None)?;
+            }
+            // HEAD, 204 and 304 end with their head.
+            self.poll_flush_or_expire(cx, now)
+        })
+        .await
     }
 
     /// Sends a piece of the body, and waits until the client has taken it; `is_end` says that it is the last.
@@ -378,6 +395,10 @@ impl<S: Socket> Exchange<'_, S> {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn flush(&mut self) -> Result<(), HandlerError> {
+        // Mostly all has left, and the clock need not be asked. A tunnel may owe a FIN.
+        if !self.is_tunnel() && !carried!(&self.carrier, it => it.has_unsent()) {
+            return Ok(());
+        }
         poll_fn(|cx| {
             let now = self.clock().now();
             self.poll_flush_or_expire(cx, now)

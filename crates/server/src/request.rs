@@ -32,19 +32,20 @@ pub(crate) enum Next {
 
 /// What is remembered while the next request is waited for.
 pub(crate) struct Waiting {
-    since: Time,
+    /// Since it was first looked for.
+    since: Option<Time>,
     preface: Option<Preface>,
 }
 
 impl Waiting {
     /// Nothing has been waited for; the first request may turn out to be the `preface` of HTTP/2.
     pub(crate) const fn new(preface: Option<Preface>) -> Self {
-        Self { since: Time::ZERO, preface }
+        Self { since: None, preface }
     }
 
     /// From now on a request is waited for.
-    pub(crate) fn begin(&mut self, now: Time) {
-        self.since = now;
+    pub(crate) fn begin(&mut self) {
+        self.since = None;
     }
 
     /// Waits for the next request.
@@ -68,8 +69,8 @@ impl Waiting {
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
         let clock = leg.context().clock;
-        let (idle_since, preface) = (self.since, &mut self.preface);
         let now = clock.now();
+        let (idle_since, preface) = (*self.since.get_or_insert(now), &mut self.preface);
         watch.register(cx);
         loop {
             let mut came_before = None;
@@ -192,7 +193,7 @@ mod tests {
 
     async fn next_request(leg: &mut ServerLeg<SimSocket>, watch: &mut DrainWatch) -> Next {
         let (mut waiting, mut alarm) = (Waiting::new(None), Alarm::default());
-        waiting.begin(leg.context().clock.now());
+        waiting.begin();
         poll_fn(|cx| waiting.poll(leg, &mut alarm, watch, cx)).await
     }
 
