@@ -121,7 +121,7 @@ fn closed(id: u64) -> Closed {
         exchanges: id & 0xff,
         bytes_in: 1_000,
         bytes_out: 2_000,
-        last: sheave_lifecycle::ring::Ring::new(Time::ZERO),
+        last: sheave_lifecycle::ring::Ring::new(),
     }
 }
 

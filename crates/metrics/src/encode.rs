@@ -411,7 +411,7 @@ mod tests {
             exchanges: 3,
             bytes_in: 300,
             bytes_out: 900,
-            last: sheave_lifecycle::ring::Ring::new(Time::ZERO),
+            last: sheave_lifecycle::ring::Ring::new(),
         });
     }
 

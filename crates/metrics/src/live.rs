@@ -209,7 +209,7 @@ mod tests {
             exchanges: 1,
             bytes_in: bytes,
             bytes_out: 2 * bytes,
-            last: sheave_lifecycle::ring::Ring::new(Time::ZERO),
+            last: sheave_lifecycle::ring::Ring::new(),
         }
     }
 

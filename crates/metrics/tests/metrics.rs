@@ -40,7 +40,7 @@ fn close(observer: &dyn Observer, side: Side, id: u64) {
         exchanges: 1,
         bytes_in: 100,
         bytes_out: 200,
-        last: sheave_lifecycle::ring::Ring::new(Time::ZERO),
+        last: sheave_lifecycle::ring::Ring::new(),
     });
 }
 

@@ -250,7 +250,7 @@ mod tests {
             exchanges: 2,
             bytes_in: 10,
             bytes_out: 20,
-            last: sheave_lifecycle::ring::Ring::new(sheave_lifecycle::time::Time::ZERO),
+            last: sheave_lifecycle::ring::Ring::new(),
         }
     }
 
