@@ -42,11 +42,14 @@ pub(crate) struct Shelf<S: Socket> {
     pub(crate) failure: Option<PoolError>,
     /// The origins that the pool follows have it no longer.
     pub(crate) is_gone: bool,
+    /// How often what secures its connections was replaced, as far as is known, and when that was noticed last.
+    renewals: u64,
+    renewed: Option<Time>,
     pub(crate) used: Time,
 }
 
 impl<S: Socket> Shelf<S> {
-    pub(crate) fn new(config: &ClientConfig, now: Time) -> Self {
+    pub(crate) fn new(site: &Site, config: &ClientConfig, now: Time) -> Self {
         let mut shelf = Self {
             parked: VecDeque::new(),
             trunks: Vec::new(),
@@ -62,10 +65,26 @@ impl<S: Socket> Shelf<S> {
             backoff: Backoff::default(),
             failure: None,
             is_gone: false,
+            renewals: renewals(site),
+            renewed: None,
             used: now,
         };
         shelf.learn(config, |_| {});
         shelf
+    }
+
+    /// Looks whether what secures its connections was replaced.
+    pub(crate) fn note_renewal(&mut self, site: &Site, now: Time) {
+        if self.renewals != renewals(site) {
+            (self.renewals, self.renewed) = (renewals(site), Some(now));
+        }
+    }
+
+    /// Tells of a connection that came to be at such a time whether it leads where nobody wants to go any more, or is
+    /// secured as none is any more.
+    pub(crate) fn is_outdated(&self) -> impl Fn(Time) -> bool + use<S> {
+        let (is_gone, renewed) = (self.is_gone, self.renewed);
+        move |opened| is_gone || renewed.is_some_and(|renewed| opened < renewed)
     }
 
     pub(crate) fn learned(&self) -> &Learned {
@@ -132,4 +151,9 @@ impl<S: Socket> Shelf<S> {
     pub(crate) fn is_bare(&self) -> bool {
         self.live == 0 && self.waiters.is_empty()
     }
+}
+
+/// How often what secures connections to `site` was replaced.
+fn renewals(site: &Site) -> u64 {
+    site.manner().tls.as_ref().map_or(0, |secure| secure.client.renewals())
 }

@@ -123,7 +123,10 @@ impl<S: Socket> Shelves<S> {
         }
         let reason = if is_old {
             CloseReason::MaxAge
-        } else if shelf.is_gone || !is_worth_parking(left) || shelf.reused_below(Reuse::Usual).is_zero() {
+        } else if shelf.is_outdated()(leg.opened())
+            || !is_worth_parking(left)
+            || shelf.reused_below(Reuse::Usual).is_zero()
+        {
             CloseReason::Retired
         } else if shelf.waiters.is_empty()
             && (shelf.parked.len() >= self.config.max_idle || self.config.total.is_waited_for())

@@ -41,7 +41,7 @@ impl<S: Socket> State<S> {
                 self.shelves.remove(&oldest);
             }
         }
-        self.shelves.entry(site.clone()).or_insert_with(|| Shelf::new(config, now))
+        self.shelves.entry(site.clone()).or_insert_with(|| Shelf::new(site, config, now))
     }
 
     /// Forgets sites that are gone, or were not used for long.

@@ -264,7 +264,7 @@ impl<S: Socket> Shelves<S> {
         let mut is_parked = false;
         if let Some(shelf) = state.shelves.get_mut(site) {
             shelf.used = now;
-            let (idle, is_gone) = (shelf.idle(), shelf.is_gone);
+            let (idle, is_outdated) = (shelf.idle(), shelf.is_outdated()(connection.opened));
             if let Some(trunk) = shelf.trunk_mut(connection) {
                 trunk.used = trunk.used.saturating_sub(1);
                 if trunk.used == 0 && was_open {
@@ -277,7 +277,7 @@ impl<S: Socket> Shelves<S> {
                         Some(CloseReason::TimedOut(timer))
                     } else if self.is_past_age(trunk.connection.opened, now) {
                         Some(CloseReason::MaxAge)
-                    } else if is_gone {
+                    } else if is_outdated {
                         Some(CloseReason::Retired)
                     } else if idle >= self.config.max_idle || (!is_waited_for && self.total().is_waited_for()) {
                         Some(CloseReason::Evicted)
@@ -312,11 +312,12 @@ impl<S: Socket> Shelves<S> {
             let Some(shelf) = state.shelves.get_mut(site) else { return };
             let usual = shelf.reused_below(Reuse::Usual);
             let shows_until = shelf.learned().shows_until();
+            let is_outdated = shelf.is_outdated();
             let mut has_witness = shelf.parked.iter().any(|parked| now.since(parked.since) >= usual);
             let mut outlived = Vec::new();
             for trunk in shelf.trunks.iter_mut().filter(|trunk| !trunk.is_going) {
                 let (alive_for, idle_for) = (trunk.alive_at.since(trunk.idle_since), now.since(trunk.idle_since));
-                let reason = if shelf.is_gone {
+                let reason = if is_outdated(trunk.connection.opened) {
                     Some(CloseReason::Retired)
                 } else if self.is_past_age(trunk.connection.opened, now) {
                     Some(CloseReason::MaxAge)

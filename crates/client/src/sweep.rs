@@ -39,7 +39,8 @@ impl<C: Connect> Pool<C> {
     /// - Parked connections that their origins closed are closed within 100 ms; what their age teaches is learned.
     /// - Those that are too old to be reused are retired, but for one to each address: it shows whether what was learned
     ///   still holds.
-    /// - So are those that have lived for long enough, and those to addresses that the followed origins have no longer.
+    /// - So are those that have lived for long enough, those to addresses that the followed origins have no longer, and those
+    ///   from before [what secures them](sheave_net::tls::client::ClientTls::replace) was replaced.
     /// - Where fewer are ready than should be, more are opened.
     /// - Requests that wait for connections of other pools get them.
     ///
@@ -82,8 +83,12 @@ impl<C: Connect> Pool<C> {
         let known = self.known();
         let is_gone = |site: &Site| !known.is_empty() && !known.contains(site);
         let sites: Vec<Site> = {
+            let now = self.shelves.now();
             let mut state = self.shelves.lock();
-            state.shelves.iter_mut().for_each(|(site, shelf)| shelf.is_gone = is_gone(site));
+            for (site, shelf) in state.shelves.iter_mut() {
+                shelf.is_gone = is_gone(site);
+                shelf.note_renewal(site, now);
+            }
             state
                 .shelves
                 .iter()
@@ -192,6 +197,7 @@ impl<S: Socket> Shelves<S> {
             return Vec::new();
         };
         let (idle, usual) = (self.config.connection.timeouts.idle, shelf.reused_below(Reuse::Usual));
+        let is_outdated = shelf.is_outdated();
         let until = shelf.parked.len().min(look.next.saturating_add(LOOKED_AT_ONCE));
         let mut at_end = Vec::new();
         let mut outlived = Vec::new();
@@ -207,7 +213,7 @@ impl<S: Socket> Shelves<S> {
                     outlived.push((alive_for, parked_for));
                 }
                 let is_old = self.is_old(&parked.leg, now);
-                if shelf.is_gone {
+                if is_outdated(parked.leg.opened()) {
                     Some(CloseReason::Retired)
                 } else if parked_for >= idle {
                     Some(CloseReason::TimedOut(Timer::Idle))

@@ -20,7 +20,7 @@ use crate::race;
 use crate::say;
 use crate::service::{DESCRIPTORS_OF_AN_EXCHANGE, Process, Setup};
 use crate::sockets;
-use crate::tls;
+use crate::tls::{self, OriginTls};
 use crate::tunnels;
 
 /// Where the admin pages are when the demo origin runs behind the proxy.
@@ -51,7 +51,7 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     config::check_origins(&arguments.origins, &arguments.origin_limits, &arguments.origin_tls)?;
     let tcp = sockets::connect(&arguments.origin_sockets, arguments.client_timeouts.write_timeout)?;
     let is_demo = arguments.origins.to.is_empty();
-    let process = Process::prepare(Setup {
+    let mut process = Process::prepare(Setup {
         listening: &arguments.listening,
         default_admin: is_demo.then(|| ListenAddress::loopback(DEMO_ADMIN_PORT)),
         server: http2::server(
@@ -78,12 +78,12 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
     }
     let is_secured = |origin: &OriginAddress| origin.scheme.is_secured();
     let tls = match arguments.origins.to.iter().any(is_secured) {
-        true => Some(tls::towards_origins(&arguments.origin_tls)?),
+        true => Some(OriginTls::read(&arguments.origin_tls)?),
         false => None,
     };
     for origin in &arguments.origins.to {
         let tls = tls.as_ref().filter(|_| is_secured(origin));
-        let secure = tls.map(|client| tls::secure(client, origin, &arguments.origin_tls)).transpose()?;
+        let secure = tls.map(|tls| tls::secure(tls.tls(), origin, &arguments.origin_tls)).transpose()?;
         let manner = config::manner(&arguments.origins, origin.scheme, secure);
         origins.push((lookups::keep_resolved(origin)?, origin.base.clone(), manner));
     }
@@ -119,6 +119,7 @@ async fn proxy(arguments: &ProxyArguments, inherited: Inherited) -> Result<Exit,
         pools: Pools::default(),
     };
     role.client.total = Total::at_most(process.upstream_room(arguments.origin_limits.max_upstream_total));
+    process.look_after(tls);
     process.run(role, Some(passing), in_force).await
 }
 

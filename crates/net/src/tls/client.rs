@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
@@ -52,9 +54,15 @@ impl ClientSettings {
     }
 }
 
-/// The client's side of TLS. Cheap to clone; clones share the sessions that can be resumed, which are kept by name.
+/// The client's side of TLS. Cheap to clone; clones share what [`Self::replace`] replaces, and the sessions that can be
+/// resumed, which are kept by name.
 #[derive(Clone)]
-pub struct ClientTls(Arc<ClientConfig>);
+pub struct ClientTls(Arc<Shared>);
+
+struct Shared {
+    current: ArcSwap<ClientConfig>,
+    renewals: AtomicU64,
+}
 
 impl ClientTls {
     /// Secures connections as `settings` say.
@@ -62,35 +70,36 @@ impl ClientTls {
     /// # Errors
     /// Why that cannot be.
     pub fn new(settings: &ClientSettings) -> Result<Self, SettingsError> {
-        let builder = ClientConfig::builder_with_provider(provider().clone())
-            .with_protocol_versions(settings.min_version.versions())
-            .map_err(rejected)?;
-        let builder = match &settings.trust {
-            Trust::Roots(roots) if roots.is_empty() => return Err(SettingsError::NoRoots),
-            Trust::Roots(roots) => builder.with_root_certificates(roots.store()),
-            Trust::AnybodyInsecurely => builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous)),
-        };
-        let mut config = match &settings.identity {
-            Some(identity) => {
-                let key = rustls::sign::SingleCertAndKey::from(identity.key().clone());
-                builder.with_client_cert_resolver(Arc::new(key))
-            }
-            None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = on_the_wire(&settings.alpn);
-        config.resumption = Resumption::in_memory_sessions(KEPT_SERVERS);
-        Ok(Self(Arc::new(config)))
+        let current = ArcSwap::from_pointee(configured(settings)?);
+        Ok(Self(Arc::new(Shared { current, renewals: AtomicU64::new(0) })))
+    }
+
+    /// Secures connections that begin from now on as `settings` say. Those that are there notice nothing, and no session
+    /// from before is resumed: it was begun by other rules. Pools retire connections from before within a sweep.
+    ///
+    /// # Errors
+    /// Why that cannot be; all stays as it was.
+    pub fn replace(&self, settings: &ClientSettings) -> Result<(), SettingsError> {
+        self.0.current.store(Arc::new(configured(settings)?));
+        self.0.renewals.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// How often [`Self::replace`] has replaced them: for whoever keeps connections.
+    pub fn renewals(&self) -> u64 {
+        self.0.renewals.load(Ordering::Acquire)
     }
 
     /// The client's side of a connection to the server of that name. Nothing is written before
     /// [`Socket::poll_handshake`].
     pub fn connect<S: Socket>(&self, socket: S, name: &PeerName) -> TlsSocket<S> {
-        self.began(socket, name, UnbufferedClientConnection::new(self.0.clone(), name.0.clone()))
+        self.began(socket, name, UnbufferedClientConnection::new(self.0.current.load_full(), name.0.clone()))
     }
 
     /// As [`Self::connect`], with an offer of its own by ALPN: most wanted first, nothing if empty.
     pub fn connect_offering<S: Socket>(&self, socket: S, name: &PeerName, alpn: &[Alpn]) -> TlsSocket<S> {
-        let session = UnbufferedClientConnection::new_with_alpn(self.0.clone(), name.0.clone(), on_the_wire(alpn));
+        let config = self.0.current.load_full();
+        let session = UnbufferedClientConnection::new_with_alpn(config, name.0.clone(), on_the_wire(alpn));
         self.began(socket, name, session)
     }
 
@@ -108,6 +117,27 @@ impl ClientTls {
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+fn configured(settings: &ClientSettings) -> Result<ClientConfig, SettingsError> {
+    let builder = ClientConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(settings.min_version.versions())
+        .map_err(rejected)?;
+    let builder = match &settings.trust {
+        Trust::Roots(roots) if roots.is_empty() => return Err(SettingsError::NoRoots),
+        Trust::Roots(roots) => builder.with_root_certificates(roots.store()),
+        Trust::AnybodyInsecurely => builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous)),
+    };
+    let mut config = match &settings.identity {
+        Some(identity) => {
+            let key = rustls::sign::SingleCertAndKey::from(identity.key().clone());
+            builder.with_client_cert_resolver(Arc::new(key))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = on_the_wire(&settings.alpn);
+    config.resumption = Resumption::in_memory_sessions(KEPT_SERVERS);
+    Ok(config)
 }
 
 fn on_the_wire(alpn: &[Alpn]) -> Vec<Vec<u8>> {

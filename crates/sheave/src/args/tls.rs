@@ -47,7 +47,7 @@ pub(crate) struct ClientTlsArguments {
 }
 
 /// Whom of origins to believe.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "TLS towards origins")]
 pub(crate) struct OriginTlsArguments {
     /// Believe origins by these issuers alone, PEM [default: those that this system believes, or SSL_CERT_FILE].

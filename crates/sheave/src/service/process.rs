@@ -42,7 +42,7 @@ use crate::say;
 use crate::service_manager::{ServiceManager, Tell};
 use crate::signal::Signals;
 use crate::sockets;
-use crate::tls::{Certificates, Reload};
+use crate::tls::{Certificates, OriginTls, Reload, Reread};
 
 /// One towards the client, one towards the origin.
 pub(crate) const DESCRIPTORS_OF_AN_EXCHANGE: u64 = 2;
@@ -83,6 +83,7 @@ pub(crate) struct Process {
     server: ServerConfig,
     listen: ListenOptions,
     certificates: Option<Certificates>,
+    origin_tls: Option<OriginTls>,
     schemes: Vec<Scheme>,
     announcers: Option<Announcers>,
     files: FileLimit,
@@ -133,6 +134,7 @@ impl Process {
             server,
             listen: setup.listen,
             certificates,
+            origin_tls: None,
             schemes,
             announcers: network::any_of(&setup.listening.proxy_protocol_from),
             files,
@@ -142,6 +144,11 @@ impl Process {
             clock,
             signals,
         })
+    }
+
+    /// What secures connections to origins is looked after, too.
+    pub(crate) fn look_after(&mut self, origin_tls: Option<OriginTls>) {
+        self.origin_tls = origin_tls;
     }
 
     /// How many workers there will be.
@@ -223,9 +230,11 @@ impl Process {
         }
         tokio::spawn(listen_to_signals(self.signals, events));
         let reload = Reload::default();
-        if let Some(certificates) = self.certificates {
-            tokio::spawn(reload.clone().look_after(certificates));
-        }
+        let read = [
+            self.certificates.map(|it| Box::new(it) as Box<dyn Reread>),
+            self.origin_tls.map(|it| Box::new(it) as Box<dyn Reread>),
+        ];
+        tokio::spawn(reload.clone().look_after(read.into_iter().flatten().collect()));
         if !self.is_quiet {
             say::error(&banner);
         }

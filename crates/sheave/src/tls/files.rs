@@ -72,7 +72,7 @@ pub(super) fn untimely(identity: &Identity) -> Option<String> {
 
 /// What tells one state of a file from the next without reading it; `None` where there is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Stamp(Option<(u64, u64, i64, i64)>);
+pub(crate) struct Stamp(Option<(u64, u64, i64, i64)>);
 
 impl Stamp {
     /// The file's, behind all links: whoever renews certificates may exchange a link alone.

@@ -6,6 +6,6 @@ mod self_signed;
 mod towards_clients;
 mod towards_origins;
 
-pub(crate) use reload::Reload;
+pub(crate) use reload::{Reload, Reread};
 pub(crate) use towards_clients::Certificates;
-pub(crate) use towards_origins::{secure, towards_origins};
+pub(crate) use towards_origins::{OriginTls, secure};

@@ -9,6 +9,7 @@ use sheave_net::tls::version::MinVersion;
 use tracing::{info, warn};
 
 use super::files::{self, Stamp};
+use super::reload::Reread;
 use super::self_signed::self_signed;
 use crate::args::ClientTlsArguments;
 use crate::config::InForce;
@@ -74,27 +75,6 @@ impl Certificates {
         &self.tls
     }
 
-    /// Reads the files again, for connections that come from now on. What cannot be used is logged, and leaves the former
-    /// certificates in force.
-    pub(super) fn read_again(&self) {
-        let read = settings(&self.pairs, self.made.as_ref(), self.clients.as_ref(), self.min_version, self.spoken)
-            .and_then(|settings| self.tls.replace(&settings).map(|()| settings).map_err(|error| error.to_string()));
-        match read {
-            Ok(settings) => {
-                settings.identities.iter().for_each(warn_if_untimely);
-                let names: Vec<String> = settings.identities.iter().map(named).collect();
-                info!(certificates = names.join("; "), "certificates were read again, and are in force");
-            }
-            Err(why) => tracing::error!("the new certificates cannot be used, and the former ones stay: {why}"),
-        }
-    }
-
-    /// How the files stand.
-    pub(super) fn stamps(&self) -> Vec<Stamp> {
-        let pairs = self.pairs.iter().flat_map(|(certificate, key)| [certificate, key]);
-        pairs.chain(self.clients.as_ref().map(|(path, _)| path)).map(|path| Stamp::of(path)).collect()
-    }
-
     /// What is in force, in words.
     pub(crate) fn say(&self) -> InForce {
         let read = |(certificate, _): &(PathBuf, PathBuf)| ("certificate", certificate.display().to_string());
@@ -109,6 +89,26 @@ impl Certificates {
             said.push(("client certificates", format!("{asked}, by {}", path.display())));
         }
         ("TLS towards clients", said)
+    }
+}
+
+impl Reread for Certificates {
+    fn read_again(&self) {
+        let read = settings(&self.pairs, self.made.as_ref(), self.clients.as_ref(), self.min_version, self.spoken)
+            .and_then(|settings| self.tls.replace(&settings).map(|()| settings).map_err(|error| error.to_string()));
+        match read {
+            Ok(settings) => {
+                settings.identities.iter().for_each(warn_if_untimely);
+                let names: Vec<String> = settings.identities.iter().map(named).collect();
+                info!(certificates = names.join("; "), "certificates were read again, and are in force");
+            }
+            Err(why) => tracing::error!("the new certificates cannot be used, and the former ones stay: {why}"),
+        }
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        let pairs = self.pairs.iter().flat_map(|(certificate, key)| [certificate, key]);
+        pairs.chain(self.clients.as_ref().map(|(path, _)| path)).map(|path| Stamp::of(path)).collect()
     }
 }
 

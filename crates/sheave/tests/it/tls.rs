@@ -252,7 +252,54 @@ fn origins_may_ask_for_our_certificate() {
     let (certificate, key) = (files.write("ours.pem", &ours.certificate), files.write("ours.key", &ours.key));
     let sheave = start(&["--upstream-client-cert", &certificate, "--upstream-client-key", &key]);
     assert_eq!(Client::get(sheave.address(), "/").status, 200);
-    assert_eq!(Client::get(start(&[]).address(), "/").status, 502);
+    // In TLS 1.3 the handshake is over for us before the origin has looked at what we show.
+    let stranger = Authority::new().issue(&["sheave"]);
+    let (certificate, key) = (files.write("no.pem", &stranger.certificate), files.write("no.key", &stranger.key));
+    let strange = ["--upstream-client-cert", &certificate, "--upstream-client-key", &key];
+    for (shown, cause) in [(&[][..], "peer-alert-certificate-required"), (&strange, "peer-alert-unknown-ca")] {
+        let mut sheave = start(shown);
+        let refused = Client::get(sheave.address(), "/");
+        assert_eq!(refused.status, 502);
+        assert!(refused.text().contains(&format!("upstream-tls-{cause}")), "{}", refused.text());
+        let line = sheave.wait_for("tls-failed");
+        assert!(line.contains(cause), "{line}");
+    }
+}
+
+#[test]
+fn what_secures_connections_to_origins_is_read_again_and_those_from_before_are_retired() {
+    let (authority, stranger, files) = (Authority::new(), Authority::new(), Files::new());
+    let ca = files.write("ca.pem", &authority.pem());
+    let origin = numbering(&authority.issue(&["localhost"]), Some(&authority));
+    let [old, new] = [(); 2].map(|()| authority.issue(&["sheave"]));
+    let (certificate, key) = (files.write("ours.pem", &old.certificate), files.write("ours.key", &old.key));
+    let to = format!("--to=https://localhost:{}", origin.address.port());
+    let arguments = ["proxy", "--from=127.0.0.1:0", "--admin=127.0.0.1:0", &to, "--upstream-ca", &ca];
+    let identity = ["--upstream-client-cert", &certificate, "--upstream-client-key", &key];
+    let mut sheave = Sheave::start(arguments.iter().chain(&identity));
+    let retired = "sheave_connections_closed_total{side=\"upstream\",reason=\"retired\",severity=\"benign\"}";
+    let mut client = Client::connect(sheave.address());
+    let mut ask = || {
+        client.ask("/");
+        client.response()
+    };
+    assert_eq!(ask().text(), "0");
+    // The key alone is not the certificate's: what is there stays, and it is said once.
+    files.write("ours.key", &new.key);
+    let line = sheave.wait_for("cannot be used, and the former stays");
+    assert!(line.contains("ours.key") && line.contains("--upstream-client-key"), "{line}");
+    assert_eq!(ask().text(), "0");
+    files.write("ours.pem", &new.certificate);
+    sheave.wait_for("what secures connections to origins was read again");
+    metric_until(&sheave, retired, |count| count >= 1.0);
+    assert_eq!(ask().text(), "1");
+    // On SIGHUP, too; it is not waited for a look at the files.
+    files.write("ca.pem", &stranger.pem());
+    sheave.signal_until(Signal::HUP, "what secures connections to origins was read again");
+    metric_until(&sheave, retired, |count| count >= 2.0);
+    let refused = ask();
+    assert_eq!(refused.status, 502);
+    assert!(refused.text().contains("upstream-tls-unknown-issuer"), "{}", refused.text());
 }
 
 /// RFC 8446 §6.1: a FIN that is not announced may be anybody's.
