@@ -52,7 +52,8 @@ pub struct Connection<R: Role> {
     config: Arc<ConnectionConfig>,
     state: State,
     reader: R::Reader,
-    body_in: Option<BodyReader>,
+    /// Where there is a body; in a box, as most requests have none and no idle connection has one.
+    body_in: Option<Box<BodyReader>>,
     body_out: Option<BodyWriter>,
     exchange: Exchange,
     exchanges: u64,
@@ -66,7 +67,8 @@ pub struct Connection<R: Role> {
     retires_at: Option<Time>,
     peer_has_ended: bool,
     is_draining: bool,
-    end: Option<(Intent, Phase)>,
+    /// Nothing for as long as the connection is of use.
+    end: Option<Box<(Intent, Phase)>>,
 }
 
 /// What stands around one read's worth of body on the wire.
@@ -92,28 +94,75 @@ impl Wrapping {
     }
 }
 
-/// What must be remembered of the exchange that is under way.
+/// What must be remembered of the exchange that is under way. Idle connections carry it as well, so it is written small.
 #[derive(Debug)]
 struct Exchange {
-    /// It decides whether a response can have content.
-    method: Method,
+    asked: Asked,
     /// The version of the peer's message.
     peer: Version,
     expectation: Expectation,
     /// The peer said, or its version implied, that it sends no further request.
     peer_said_close: bool,
+    /// The response's body ends with the connection.
+    ends_by_close: bool,
     /// Interim responses that were received.
     informational: usize,
-    /// How the response's body ends.
-    response_length: BodyLength,
+    /// Where the request offered to switch to another protocol, or that was done.
+    switch: Option<Box<Switch>>,
+}
+
+impl Exchange {
+    /// The protocols that the request offered to switch to, as a list.
+    fn offer(&self) -> Option<&[u8]> {
+        self.switch.as_deref()?.offer.as_deref()
+    }
+
+    /// Since it is a tunnel.
+    fn tunnel(&self) -> Option<&Tunnel> {
+        self.switch.as_deref()?.tunnel.as_ref()
+    }
+}
+
+/// What of a request's method decides whether a response can have content.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Head,
+    Connect,
+    Other,
+}
+
+impl Asked {
+    fn by(method: &Method) -> Self {
+        match *method {
+            Method::HEAD => Self::Head,
+            Method::CONNECT => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
+    /// A method for which the same holds.
+    fn method(self) -> &'static Method {
+        static METHODS: [Method; 3] = [Method::HEAD, Method::CONNECT, Method::GET];
+        &METHODS[self as usize]
+    }
+}
+
+/// The way to another protocol.
+#[derive(Debug, Default)]
+struct Switch {
     /// The protocols that the request offered to switch to, as a list.
     offer: Option<Box<[u8]>>,
-    /// Since it is a tunnel.
     tunnel: Option<Tunnel>,
 }
 
+impl Switch {
+    fn offering(offer: Option<Box<[u8]>>) -> Option<Box<Self>> {
+        offer.map(|offer| Box::new(Self { offer: Some(offer), tunnel: None }))
+    }
+}
+
 /// A connection that carries another protocol.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Tunnel {
     /// When it became one.
     since: Time,
@@ -135,14 +184,13 @@ enum Expectation {
 impl Default for Exchange {
     fn default() -> Self {
         Self {
-            method: Method::GET,
+            asked: Asked::Other,
             peer: Version::Http11,
             expectation: Expectation::None,
             peer_said_close: false,
+            ends_by_close: false,
             informational: 0,
-            response_length: BodyLength::None,
-            offer: None,
-            tunnel: None,
+            switch: None,
         }
     }
 }
@@ -180,18 +228,18 @@ impl<R: Role> Connection<R> {
 
     /// Whether it has become a tunnel; also when that has ended.
     pub fn is_tunnel(&self) -> bool {
-        self.exchange.tunnel.is_some()
+        self.exchange.tunnel().is_some()
     }
 
     /// Whether our direction of a tunnel has ended, and the peer is to be told by FIN once all that is owed is written.
     /// Ask again after [`Self::note_shut`].
     pub fn owes_fin(&self) -> bool {
-        self.exchange.tunnel.is_some_and(|tunnel| !tunnel.is_shut) && R::end_of_sending(self.state).is_none()
+        self.exchange.tunnel().is_some_and(|tunnel| !tunnel.is_shut) && R::end_of_sending(self.state).is_none()
     }
 
     /// Our FIN has been sent.
     pub fn note_shut(&mut self) {
-        if let Some(tunnel) = &mut self.exchange.tunnel {
+        if let Some(tunnel) = self.exchange.switch.as_mut().and_then(|switch| switch.tunnel.as_mut()) {
             tunnel.is_shut = true;
         }
     }
@@ -270,19 +318,19 @@ impl<R: Role> Connection<R> {
 
     fn end_with(&mut self, intent: Intent) {
         if self.end.is_none() {
-            self.end = Some((intent, R::phase(self.state, self.exchanges)));
+            self.end = Some(Box::new((intent, R::phase(self.state, self.exchanges))));
         }
     }
 
     /// From here on the bytes of both directions are another protocol's; the client's, once its request is whole.
     fn become_tunnel(&mut self, now: Time) {
         self.stride(Step::Switched);
-        self.exchange.tunnel = Some(Tunnel { since: now, is_shut: false });
+        self.exchange.switch.get_or_insert_default().tunnel = Some(Tunnel { since: now, is_shut: false });
         self.allowance = None;
         self.progress = now;
     }
 
-    fn tunnel_deadline(&self, tunnel: Tunnel, is_waiting: bool) -> Option<Deadline> {
+    fn tunnel_deadline(&self, tunnel: &Tunnel, is_waiting: bool) -> Option<Deadline> {
         let timeouts = &self.config.timeouts;
         let idle = Deadline { at: self.progress.after(timeouts.tunnel_idle), timer: Timer::TunnelIdle };
         let age = timeouts.tunnel_age.map(|age| Deadline { at: tunnel.since.after(age), timer: Timer::TunnelAge });
@@ -314,7 +362,7 @@ impl<R: Role> Connection<R> {
         }
         if self.state.is_over() && self.is_tunnel() {
             // Both sides have said FIN, so none waits for anything.
-            self.end.get_or_insert((Intent::Close(CloseReason::Upgraded), Phase::Tunnel));
+            self.end.get_or_insert_with(|| Box::new((Intent::Close(CloseReason::Upgraded), Phase::Tunnel)));
         } else if self.state.is_over() {
             let is_idle = self.state.request == RequestState::Idle;
             let reason = if is_idle && self.peer_has_ended {
@@ -362,7 +410,7 @@ const fn has_body(length: BodyLength) -> bool {
 
 impl<R: Role> Machine for Connection<R> {
     fn phase(&self) -> Phase {
-        self.end.map_or_else(|| R::phase(self.state, self.exchanges), |(_, phase)| phase)
+        self.end.as_ref().map_or_else(|| R::phase(self.state, self.exchanges), |end| end.1)
     }
 
     fn exchanges(&self) -> u64 {
@@ -373,7 +421,7 @@ impl<R: Role> Machine for Connection<R> {
         if self.end.is_some() {
             return None;
         }
-        if let Some(tunnel) = self.exchange.tunnel {
+        if let Some(tunnel) = self.exchange.tunnel() {
             return self.tunnel_deadline(tunnel, is_waiting);
         }
         let timeouts = &self.config.timeouts;
@@ -401,7 +449,7 @@ impl<R: Role> Machine for Connection<R> {
     }
 
     fn intent(&self) -> Intent {
-        self.end.map_or(Intent::Continue, |(intent, _)| intent)
+        self.end.as_ref().map_or(Intent::Continue, |end| end.0)
     }
 
     fn progressed(&mut self, now: Time) {
@@ -422,5 +470,18 @@ impl<R: Role> Machine for Connection<R> {
 
     fn end(&mut self, intent: Intent) {
         self.end_with(intent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::{Client, Server};
+
+    /// Every connection has one, whatever it does.
+    #[test]
+    fn is_small() {
+        assert!(size_of::<Connection<Server>>() <= 144, "{}", size_of::<Connection<Server>>());
+        assert!(size_of::<Connection<Client>>() <= 136, "{}", size_of::<Connection<Client>>());
     }
 }

@@ -6,7 +6,7 @@ use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::machine::Intent;
 use sheave_lifecycle::time::Time;
 
-use super::{Connection, Event, Exchange, Tunnel, has_body, take_all};
+use super::{Asked, Connection, Event, Exchange, Switch, Tunnel, has_body, take_all};
 use crate::body::{BodyEvent, BodyReader, BodyWriter};
 use crate::error::{Misuse, ProtocolError};
 use crate::framing::{self, BodyLength};
@@ -27,7 +27,7 @@ impl Connection<Client> {
         }
         self.state = State::TUNNEL;
         self.exchanges = 1;
-        self.exchange.tunnel = Some(Tunnel { since: now, is_shut: false });
+        self.exchange.switch.get_or_insert_default().tunnel = Some(Tunnel { since: now, is_shut: false });
         self.body_out = Some(BodyWriter::new(BodyLength::UntilClose));
         self.progress = now;
         Ok(())
@@ -61,8 +61,12 @@ impl Connection<Client> {
         };
         write_request_head(out, head, target, body, connection)?;
         self.exchanges += 1;
-        self.exchange =
-            Exchange { method: head.method().clone(), peer_said_close: is_last, offer, ..Exchange::default() };
+        self.exchange = Exchange {
+            asked: Asked::by(head.method()),
+            peer_said_close: is_last,
+            switch: Switch::offering(offer),
+            ..Exchange::default()
+        };
         self.body_out = Some(BodyWriter::new(body));
         self.stride(Step::RequestHead { has_body: has_body(body) });
         if is_last {
@@ -113,8 +117,8 @@ impl Connection<Client> {
     fn take_head<'b>(&mut self, head: ResponseHead, now: Time) -> Result<Event<'b, ResponseHead>, ProtocolError> {
         self.progress = now;
         let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if is_switch || (self.exchange.method == Method::CONNECT && head.status().is_success()) {
-            let offer = self.exchange.offer.as_deref();
+        if is_switch || (*self.exchange.asked.method() == Method::CONNECT && head.status().is_success()) {
+            let offer = self.exchange.offer();
             if is_switch && !offer.is_some_and(|offer| framing::answers_upgrade(head.fields(), offer)) {
                 return Err(ProtocolError::UnaskedSwitch);
             }
@@ -135,9 +139,10 @@ impl Connection<Client> {
             return Ok(Event::Informational(head));
         }
         self.exchange.peer = head.version();
-        let length = framing::response_body(&head, &self.exchange.method)?;
-        self.exchange.response_length = length;
-        self.body_in = Some(BodyReader::new(length, &self.config.limits)?);
+        let length = framing::response_body(&head, self.exchange.asked.method())?;
+        self.exchange.ends_by_close = length == BodyLength::UntilClose;
+        let reader = BodyReader::new(length, &self.config.limits)?;
+        self.body_in = has_body(length).then(|| Box::new(reader));
         if length == BodyLength::UntilClose || !framing::keeps_alive(head.version(), head.fields()) {
             self.exchange.peer_said_close = true;
             self.stride(Step::CloseAgreed);
@@ -170,7 +175,8 @@ impl Connection<Client> {
             }
             ResponseState::Body => {
                 self.peer_has_ended = true;
-                let end = self.body_in.as_mut().map_or(Err(ProtocolError::TruncatedBody), BodyReader::receive_end);
+                let end =
+                    self.body_in.as_mut().map_or(Err(ProtocolError::TruncatedBody), |reader| reader.receive_end());
                 match end {
                     Ok(BodyEvent::End(trailers)) => {
                         self.end_response(now);
@@ -210,7 +216,7 @@ impl Connection<Client> {
 
     /// Whether the response that is under way ends only with the connection, so that an RST could look like its end.
     pub fn ends_by_close(&self) -> bool {
-        self.state.response == ResponseState::Body && self.exchange.response_length == BodyLength::UntilClose
+        self.state.response == ResponseState::Body && self.exchange.ends_by_close
     }
 }
 

@@ -8,7 +8,7 @@ use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::machine::Intent;
 use sheave_lifecycle::time::Time;
 
-use super::{Connection, Event, Exchange, Expectation, has_body, take_all};
+use super::{Asked, Connection, Event, Exchange, Expectation, Switch, has_body, take_all};
 use crate::body::{BodyEvent, BodyReader, BodyWriter};
 use crate::error::{Misuse, ProtocolError};
 use crate::framing::{self, BodyLength};
@@ -78,10 +78,10 @@ impl Connection<Server> {
         self.exchanges += 1;
         let says_close = !framing::keeps_alive(head.version(), head.fields());
         self.exchange = Exchange {
-            method: head.method().clone(),
+            asked: Asked::by(head.method()),
             peer: head.version(),
             peer_said_close: says_close,
-            offer: framing::upgrade(&head).map(Box::from),
+            switch: Switch::offering(framing::upgrade(&head).map(Box::from)),
             ..Exchange::default()
         };
         let body = framing::request_body(&head).and_then(|length| {
@@ -96,7 +96,7 @@ impl Connection<Server> {
         if expects && has_body(length) && head.version() == Version::Http11 {
             self.exchange.expectation = Expectation::Awaited;
         }
-        self.body_in = Some(reader);
+        self.body_in = has_body(length).then(|| Box::new(reader));
         self.allowance = match has_body(length) {
             true => self.config.timeouts.body_floor().map(|floor| floor.begin()),
             false => None,
@@ -208,7 +208,7 @@ impl Connection<Server> {
         if !self.can_answer() {
             return Err(Misuse::WrongState);
         }
-        let (method, peer) = (&self.exchange.method, self.exchange.peer);
+        let (method, peer) = (self.exchange.asked.method(), self.exchange.peer);
         if head.status().is_informational() {
             if peer >= Version::Http11 {
                 write_response_head(out, head, method, peer, BodyLength::None, ConnectionField::Omit)?;
@@ -238,7 +238,7 @@ impl Connection<Server> {
         if !stays {
             self.stride(Step::CloseAgreed);
         }
-        self.exchange.response_length = length;
+        self.exchange.ends_by_close = length == BodyLength::UntilClose;
         self.body_out = Some(BodyWriter::new(length));
         self.stride(Step::ResponseHead { has_body: has_body(length) });
         self.settle(now);
@@ -247,7 +247,7 @@ impl Connection<Server> {
 
     /// The protocols that the client offers to switch to, as a list. RFC 9110 §7.8
     pub fn offer(&self) -> Option<&[u8]> {
-        self.exchange.offer.as_deref()
+        self.exchange.offer()
     }
 
     /// Answers that the connection is a tunnel from here on: with a 101 whose Upgrade names protocols that the client
@@ -262,7 +262,7 @@ impl Connection<Server> {
         if !self.can_answer() {
             return Err(Misuse::WrongState);
         }
-        let (method, peer) = (&self.exchange.method, self.exchange.peer);
+        let (method, peer) = (self.exchange.asked.method(), self.exchange.peer);
         let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
         let connection = match self.offer() {
             _ if *method == Method::CONNECT && head.status().is_success() => ConnectionField::Omit,
@@ -281,7 +281,7 @@ impl Connection<Server> {
     /// where only the close ends it, as in a tunnel, it is reset. RFC 9112 §8.
     pub fn truncate(&mut self, reason: CloseReason) {
         let looks_whole = match self.state.response {
-            ResponseState::Body => self.exchange.response_length == BodyLength::UntilClose,
+            ResponseState::Body => self.exchange.ends_by_close,
             ResponseState::Tunnel => true,
             // What the client still sends through a tunnel is lost, and a FIN of ours would not say so.
             _ => self.state.request == RequestState::Tunnel,
@@ -289,7 +289,7 @@ impl Connection<Server> {
         self.end_with(if looks_whole { Intent::Abort(reason) } else { Intent::Linger(reason) });
         // What ended the connection before stays its reason, but not with a close that would complete the response.
         if looks_whole
-            && let Some((intent, _)) = &mut self.end
+            && let Some((intent, _)) = self.end.as_deref_mut()
             && let Some(first) = intent.reason()
         {
             *intent = Intent::Abort(first);
