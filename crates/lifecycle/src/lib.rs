@@ -13,6 +13,7 @@ pub mod drain;
 pub mod errno;
 pub mod handover;
 pub mod keep_alive;
+pub mod kept_ends;
 pub mod limit;
 pub mod machine;
 pub mod observe;

@@ -1,5 +1,6 @@
 //! The drain as its connections hear of it: one flag to read, a wake-up for those that sleep, and a count of their fates.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -38,7 +39,25 @@ struct Shared {
 #[derive(Default, Debug)]
 struct Sleepers {
     slots: Vec<Option<Waker>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
+}
+
+impl Sleepers {
+    /// A slot that nobody has. There are as many as there are tasks at once, of which nobody has four billion.
+    fn vacancy(&mut self) -> Option<NonZeroU32> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                self.slots.push(None);
+                u32::try_from(self.slots.len() - 1).ok()?
+            }
+        };
+        index.checked_add(1).and_then(NonZeroU32::new)
+    }
+
+    fn place(&mut self, slot: NonZeroU32) -> Option<&mut Option<Waker>> {
+        self.slots.get_mut(usize::try_from(slot.get() - 1).ok()?)
+    }
 }
 
 impl Drain {
@@ -159,7 +178,8 @@ impl Drain {
 pub struct DrainWatch {
     drain: Drain,
     seen: Urgency,
-    slot: Option<usize>,
+    /// One more than its index: every connection has a watch.
+    slot: Option<NonZeroU32>,
     waker: Option<Waker>,
 }
 
@@ -187,18 +207,12 @@ impl DrainWatch {
         }
         let waker = cx.waker().clone();
         let mut sleepers = self.drain.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = match self.slot.or_else(|| sleepers.free.pop()) {
-            Some(slot) => slot,
-            None => {
-                sleepers.slots.push(None);
-                sleepers.slots.len() - 1
-            }
-        };
-        if let Some(place) = sleepers.slots.get_mut(slot) {
+        let slot = self.slot.or_else(|| sleepers.vacancy());
+        if let Some(place) = slot.and_then(|slot| sleepers.place(slot)) {
             *place = Some(waker.clone());
         }
         drop(sleepers);
-        self.slot = Some(slot);
+        self.slot = slot;
         self.waker = Some(waker);
     }
 }
@@ -207,8 +221,8 @@ impl Drop for DrainWatch {
     fn drop(&mut self) {
         let Some(slot) = self.slot else { return };
         let mut sleepers = self.drain.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-        let waker = sleepers.slots.get_mut(slot).and_then(Option::take);
-        sleepers.free.push(slot);
+        let waker = sleepers.place(slot).and_then(Option::take);
+        sleepers.free.push(slot.get() - 1);
         drop(sleepers);
         // A waker may own a task, whose drop may come back here: not under the lock.
         drop(waker);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use sheave_lifecycle::machine::Machine;
@@ -21,12 +21,10 @@ use smallvec::SmallVec;
 use tokio::io::ReadBuf;
 
 use crate::clock::Clock;
+use crate::lent_buffer::LentBuffer;
 use crate::life::Life;
 use crate::scratch::{SCRATCH_BYTES, with_scratch};
 use crate::socket::Socket;
-
-/// Buffers that grew beyond this are given back as soon as they are empty.
-const KEPT_BUFFER_BYTES: usize = 4 * 1024;
 
 /// Up to so many bytes are written in one piece, whatever they consist of.
 const SMALL_BYTES: usize = 2 * 1024;
@@ -89,9 +87,9 @@ pub struct Leg<M: Machine, S: Socket> {
     socket: Option<S>,
     life: Life,
     /// Received and not yet understood: pipelined requests.
-    inbox: BytesMut,
+    inbox: LentBuffer,
     /// Owed to the peer.
-    outbox: BytesMut,
+    outbox: LentBuffer,
     has_ended: bool,
     is_waiting: bool,
 }
@@ -105,8 +103,8 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             machine,
             socket: Some(socket),
             life: Life::begin(ends, context, now),
-            inbox: BytesMut::new(),
-            outbox: BytesMut::new(),
+            inbox: LentBuffer::default(),
+            outbox: LentBuffer::default(),
             has_ended: false,
             is_waiting: false,
         }
@@ -128,10 +126,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// Puts bytes before those that were received and not taken: a machine took them, and they are another's.
     pub fn put_back(&mut self, bytes: &[u8]) {
-        let mut inbox = BytesMut::with_capacity(bytes.len() + self.inbox.len());
-        inbox.extend_from_slice(bytes);
-        inbox.extend_from_slice(&self.inbox);
-        self.inbox = inbox;
+        self.inbox.put_before(bytes);
     }
 
     /// Takes its ends anew from the socket, and tells the observer where a PROXY header has named others.
@@ -152,7 +147,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// The protocol's state, and the buffer for bytes that it wants written.
     pub fn machine_and_outbox(&mut self) -> (&mut M, &mut BytesMut) {
-        (&mut self.machine, &mut self.outbox)
+        (&mut self.machine, self.outbox.get())
     }
 
     /// The protocol's state.
@@ -246,11 +241,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             let mut rest = &self.inbox[..];
             let taken = take(&mut self.machine, &mut rest);
             let left = rest.len();
-            if left == 0 {
-                empty(&mut self.inbox);
-            } else {
-                self.inbox.advance(self.inbox.len() - left);
-            }
+            self.inbox.advance(self.inbox.len() - left);
             return Poll::Ready(Ok(Received::Bytes(taken)));
         }
         if self.has_ended {
@@ -347,17 +338,13 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         self.life.note_written(written, now);
         if let Some(fault) = fault {
             self.life.note_failed(now);
-            self.outbox = BytesMut::new();
+            self.outbox.clear();
             return Err(fault);
         }
         if written < total || self.socket().has_unsent() {
             self.life.note_blocked(now);
         }
-        if written < owed {
-            self.outbox.advance(written);
-        } else {
-            empty(&mut self.outbox);
-        }
+        self.outbox.advance(written.min(owed));
         let mut skip = written.saturating_sub(owed);
         for part in parts {
             let skipped = skip.min(part.len());
@@ -411,12 +398,8 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// Gives back all buffers that are empty. An idle connection owns none.
     pub fn release_buffers(&mut self) {
-        if self.inbox.is_empty() {
-            self.inbox = BytesMut::new();
-        }
-        if self.outbox.is_empty() {
-            self.outbox = BytesMut::new();
-        }
+        self.inbox.release();
+        self.outbox.release();
     }
 
     /// Bytes of memory that its buffers own, used or not.
@@ -482,13 +465,4 @@ fn write_parts<S: Socket>(
         }
     }
     (written, None)
-}
-
-/// Empties a buffer; gives its memory back if it had grown large.
-fn empty(buffer: &mut BytesMut) {
-    if buffer.capacity() > KEPT_BUFFER_BYTES {
-        *buffer = BytesMut::new();
-    } else {
-        buffer.clear();
-    }
 }

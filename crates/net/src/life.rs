@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
+use sheave_lifecycle::kept_ends::KeptEnds;
 use sheave_lifecycle::machine::Machine;
 use sheave_lifecycle::observe::{Closed, ConnectionId, Identified, Moved, Observer, Opened};
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::ring::{Happening, Ring};
 use sheave_lifecycle::time::Time;
 
-use crate::kept_ends::KeptEnds;
 use crate::leg::{Ends, LegContext};
 
 /// What is known of a connection whatever protocol it speaks, and however its socket is driven.

@@ -66,7 +66,7 @@ impl Admission {
         }
         *count += 1;
         drop(clients);
-        Ok(ClientPlace(Some((Arc::clone(&self.0), key))))
+        Ok(ClientPlace(Some(Box::new((Arc::clone(&self.0), key)))))
     }
 
     /// Takes one of this second's new connections.
@@ -102,9 +102,10 @@ impl State {
     }
 }
 
-/// A client's place for a connection, given back when this is dropped.
+/// A client's place for a connection, given back when this is dropped. In a box, as every connection has room for one, and
+/// most have none.
 #[derive(Debug)]
-pub(crate) struct ClientPlace(Option<(Arc<State>, ClientKey)>);
+pub(crate) struct ClientPlace(Option<Box<(Arc<State>, ClientKey)>>);
 
 impl ClientPlace {
     /// No place, of nobody.
@@ -115,7 +116,8 @@ impl ClientPlace {
 
 impl Drop for ClientPlace {
     fn drop(&mut self) {
-        let Some((state, key)) = self.0.take() else { return };
+        let Some(place) = self.0.take() else { return };
+        let (state, key) = *place;
         if let Entry::Occupied(mut client) = state.clients().entry(key) {
             match client.get().checked_sub(1) {
                 None | Some(0) => drop(client.remove()),

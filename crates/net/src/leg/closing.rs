@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::errno::{IoFault, Op};
@@ -155,7 +154,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         }
         let (plan, clock) = (self.life.context.linger, self.life.context.clock);
         self.life.note_shut(clock.now());
-        self.inbox = BytesMut::new();
+        self.inbox.clear();
         let since = clock.now();
         let until = since.after(plan.timeout);
         let mut discarded = 0;

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
 use sheave_lifecycle::errno::{IoFault, Op};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::time::Time;
@@ -28,10 +27,9 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         let before = buffer.filled().len();
         if !self.inbox.is_empty() {
             let len = self.inbox.len().min(buffer.remaining());
-            buffer.put_slice(&self.inbox.split_to(len));
-            if self.inbox.is_empty() {
-                self.inbox = BytesMut::new();
-            }
+            buffer.put_slice(&self.inbox[..len]);
+            self.inbox.advance(len);
+            self.inbox.release();
         } else if self.has_ended {
             return Poll::Ready(Ok(()));
         } else {
