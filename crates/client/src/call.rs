@@ -1,6 +1,7 @@
 //! One exchange with an origin, over whichever version of HTTP its connection speaks.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sheave_lifecycle::close::CloseReason;
@@ -116,7 +117,7 @@ impl<S: Socket> Call<S> {
     }
 
     /// What TLS has agreed on; `None` without TLS.
-    pub fn secured(&self) -> Option<&Secured> {
+    pub fn secured(&self) -> Option<&Arc<Secured>> {
         either!(&self.0, call => call.secured())
     }
 

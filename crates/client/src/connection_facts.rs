@@ -1,6 +1,7 @@
 //! What a caller can know of the connection that carried its response.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use sheave_lifecycle::observe::ConnectionId;
 use sheave_net::secured::Secured;
@@ -16,7 +17,7 @@ pub struct ConnectionFacts {
     /// Whether it had carried an exchange before.
     pub is_reused: bool,
     /// What TLS has agreed on; `None` without TLS.
-    pub secured: Option<Secured>,
+    pub secured: Option<Arc<Secured>>,
     /// How many attempts were made, the one that was answered included.
     pub attempts: u32,
 }

@@ -1,6 +1,7 @@
 //! One exchange over HTTP/1, on a connection of its own for as long as it lasts.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use sheave_lifecycle::close::CloseReason;
@@ -90,7 +91,7 @@ impl<S: Socket> Http1<S> {
         self.leg().id()
     }
 
-    pub(crate) fn secured(&self) -> Option<&Secured> {
+    pub(crate) fn secured(&self) -> Option<&Arc<Secured>> {
         self.leg().socket().secured()
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -19,6 +20,7 @@ use sheave_net::secured::Secured;
 use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
 use sheave_proto::error::ProtocolError;
+use sheave_proto::few::Few;
 use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::h2_code::ErrorCode;
@@ -93,7 +95,7 @@ impl<S: Socket> Http2<S> {
         self.reserved.connection.id
     }
 
-    pub(crate) fn secured(&self) -> Option<&Secured> {
+    pub(crate) fn secured(&self) -> Option<&Arc<Secured>> {
         self.reserved.connection.secured.as_ref()
     }
 
@@ -473,7 +475,7 @@ impl<S: Socket> Drop for Http2<S> {
 /// What is here of a response.
 #[derive(Default)]
 struct Part {
-    interim: SmallVec<[ResponseHead; 1]>,
+    interim: Few<ResponseHead, 1>,
     head: Option<ResponseHead>,
     data: SmallVec<[Bytes; 8]>,
     is_end: bool,

@@ -34,7 +34,7 @@ pub(crate) struct Multiplexed<S: Socket> {
     pub(crate) id: ConnectionId,
     pub(crate) opened: Time,
     pub(crate) address: SocketAddr,
-    pub(crate) secured: Option<Secured>,
+    pub(crate) secured: Option<Arc<Secured>>,
     pub(crate) scheme: Scheme,
     /// Whether HTTP/1 could have been spoken instead.
     pub(crate) has_choice: bool,

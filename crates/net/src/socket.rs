@@ -3,6 +3,7 @@
 use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
@@ -95,7 +96,7 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
     }
 
     /// What TLS has agreed on, once the handshake is done; `None` without TLS.
-    fn secured(&self) -> Option<&Secured> {
+    fn secured(&self) -> Option<&Arc<Secured>> {
         None
     }
 

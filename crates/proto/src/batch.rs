@@ -1,10 +1,10 @@
 //! One read's worth of a message, taken apart at once, so that a relay passes it on with one write.
 
 use sheave_lifecycle::time::Time;
-use smallvec::SmallVec;
 
 use crate::connection::{Connection, Event};
 use crate::error::ProtocolError;
+use crate::few::Few;
 use crate::fields::Fields;
 use crate::head::{RequestHead, ResponseHead};
 use crate::role::{Client, Server};
@@ -17,11 +17,11 @@ const MAX_PIECES: usize = 64;
 #[derive(Debug)]
 pub struct Batch<'b, H> {
     /// Interim responses, in order. Client role only.
-    pub interim: SmallVec<[H; 1]>,
+    pub interim: Few<H, 1>,
     /// The head, if it became whole.
     pub head: Option<H>,
     /// Pieces of the body, in order, none empty.
-    pub data: SmallVec<[&'b [u8]; 8]>,
+    pub data: Few<&'b [u8], 8>,
     /// Whether the message is whole now.
     pub is_end: bool,
     /// The trailer fields that came with the end.
@@ -44,7 +44,7 @@ impl<H> Batch<'_, H> {
 
 impl<'b, H> Batch<'b, H> {
     fn new() -> Self {
-        Self { interim: SmallVec::new(), head: None, data: SmallVec::new(), is_end: false, trailers: None, error: None }
+        Self { interim: Few::new(), head: None, data: Few::new(), is_end: false, trailers: None, error: None }
     }
 
     /// Adds an event; says whether there may be more.

@@ -10,11 +10,11 @@ use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::phase::Phase;
 use sheave_lifecycle::time::Time;
-use smallvec::SmallVec;
 
 use crate::body::{BodyEvent, BodyReader, BodyWriter, Frame};
 use crate::config::ConnectionConfig;
 use crate::error::{Misuse, ProtocolError};
+use crate::few::Few;
 use crate::fields::Fields;
 use crate::framing::BodyLength;
 use crate::role::Role;
@@ -80,8 +80,8 @@ pub struct Wrapping {
 
 impl Wrapping {
     /// `data` with what stands around it, ready for one vectored write.
-    pub fn around<'a>(&'a self, data: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 12]> {
-        let mut parts = SmallVec::new();
+    pub fn around<'a>(&'a self, data: &[&'a [u8]]) -> Few<&'a [u8], 12> {
+        let mut parts = Few::new();
         if let Some(frame) = &self.frame {
             parts.push(&*frame.prefix);
             parts.extend_from_slice(data);

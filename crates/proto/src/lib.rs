@@ -6,6 +6,7 @@ pub mod config;
 pub mod connection;
 pub mod date;
 pub mod error;
+pub mod few;
 pub mod fields;
 pub mod frame_watch;
 pub mod framing;

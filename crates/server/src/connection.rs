@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 
 use sheave_lifecycle::close::CloseReason;
@@ -174,7 +173,7 @@ async fn refuse<S: Socket>(
         record.response_bytes = body.len() as u64;
     }
     let (context, id, peer) = (leg.context().clone(), leg.id(), leg.peer());
-    let secured = leg.socket().secured().cloned().map(Arc::new);
+    let secured = leg.socket().secured().cloned();
     let mut refusal = Refusal { context, record, id, peer, secured, request, is_whole: false };
     // Every refusal ends its connection; dropped meanwhile, it was not sent.
     refusal.is_whole = is_sent && leg.farewell(alarm, watch).await;

@@ -27,7 +27,7 @@ pub struct ConnectionInfo {
 }
 
 impl<S: Socket> Exchange<'_, S> {
-    /// What is known of the connection, as one value that outlives the exchange. Behind TLS it costs an allocation or a few in HTTP/1.
+    /// What is known of the connection, as one value that outlives the exchange.
     pub fn connection_info(&self) -> ConnectionInfo {
         ConnectionInfo {
             peer: self.peer(),

@@ -56,12 +56,11 @@ impl<S: Socket> Http1<'_, S> {
     }
 
     pub(crate) fn secured(&self) -> Option<&Secured> {
-        self.leg.socket().secured()
+        self.leg.socket().secured().map(|secured| &**secured)
     }
 
-    /// An allocation or a few.
     pub(crate) fn secured_for_long(&self) -> Option<Arc<Secured>> {
-        self.secured().cloned().map(Arc::new)
+        self.leg.socket().secured().cloned()
     }
 
     pub(crate) fn peer_version(&self) -> Version {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use sheave_lifecycle::errno::{IoFault, Op};
@@ -140,7 +141,7 @@ impl<S: Socket> Socket for Announced<S> {
         self.socket.failure()
     }
 
-    fn secured(&self) -> Option<&Secured> {
+    fn secured(&self) -> Option<&Arc<Secured>> {
         self.socket.secured()
     }
 

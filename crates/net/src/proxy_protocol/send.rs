@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
@@ -117,7 +118,7 @@ impl<S: Socket> Socket for Announcing<S> {
         self.socket.failure()
     }
 
-    fn secured(&self) -> Option<&Secured> {
+    fn secured(&self) -> Option<&Arc<Secured>> {
         self.socket.secured()
     }
 

@@ -7,6 +7,7 @@ mod shaking;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -48,7 +49,7 @@ pub struct TlsSocket<S: Socket> {
     unread: Queue,
     /// Ciphertext that the kernel has not taken.
     unsent: Queue,
-    secured: Option<Box<Secured>>,
+    secured: Option<Arc<Secured>>,
     /// The name that a client asked for, or that we ask a server for.
     name: Option<Box<str>>,
     end: End,

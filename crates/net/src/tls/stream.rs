@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -108,7 +109,7 @@ impl<S: Socket> Socket for Stream<S> {
         either!(self, socket => socket.failure())
     }
 
-    fn secured(&self) -> Option<&Secured> {
+    fn secured(&self) -> Option<&Arc<Secured>> {
         either!(self, socket => socket.secured())
     }
 

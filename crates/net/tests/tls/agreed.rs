@@ -19,7 +19,7 @@ fn agreed(client: &ClientTls, server: &ServerTls, name: &'static str) -> (Secure
         assert_eq!(theirs.read_u8().await.unwrap(), b'a');
         theirs.write_all(b"b").await.unwrap();
         assert_eq!(ours.read_u8().await.unwrap(), b'b');
-        (ours.secured().unwrap().clone(), theirs.secured().unwrap().clone())
+        (Secured::clone(ours.secured().unwrap()), Secured::clone(theirs.secured().unwrap()))
     })
 }
 

@@ -61,7 +61,7 @@ async fn converse(config: Arc<ClientConfig>, server: &ServerTls) -> Result<Came,
     };
     let served = serve.await;
     let _ = socket.flush().await;
-    let secured = socket.secured().cloned();
+    let secured = socket.secured().map(|secured| sheave_net::secured::Secured::clone(secured));
     drop(socket);
     let client = client.await.unwrap();
     served.map_err(|error| error.label().to_owned())?;

@@ -56,7 +56,7 @@ pub(crate) async fn serve<S: Socket, H: Handler<S>>(
     alarm: &mut Alarm,
     watch: &mut DrainWatch,
 ) -> (CloseReason, Phase) {
-    let secured = leg.socket().secured().cloned().map(Arc::new);
+    let secured = leg.socket().secured().cloned();
     let link = Arc::new(Link::new(leg.context().clone(), leg.id(), (leg.peer(), leg.local()), secured));
     let (wire, lent) = leg.lend();
     if let Some(limit) = refused_by {

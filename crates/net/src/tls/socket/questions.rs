@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
@@ -112,8 +113,8 @@ impl<S: Socket> Socket for TlsSocket<S> {
         }
     }
 
-    fn secured(&self) -> Option<&Secured> {
-        self.secured.as_deref()
+    fn secured(&self) -> Option<&Arc<Secured>> {
+        self.secured.as_ref()
     }
 
     fn set_abortive_close(&self) {

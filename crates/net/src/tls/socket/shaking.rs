@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use sheave_lifecycle::errno::{IoFault, Op};
@@ -96,10 +97,10 @@ impl<S: Socket> TlsSocket<S> {
         })
     }
 
-    fn agreed(&self, session: &Session) -> Box<Secured> {
+    fn agreed(&self, session: &Session) -> Arc<Secured> {
         let common = session.common();
         let peer = common.peer_certificates().and_then(<[_]>::first);
-        Box::new(Secured {
+        Arc::new(Secured {
             version: session.version(),
             cipher: common.negotiated_cipher_suite().map_or("unknown", |suite| cipher_name(suite.suite())),
             alpn: common.alpn_protocol().and_then(Alpn::named),
