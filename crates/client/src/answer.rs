@@ -19,6 +19,7 @@ use crate::content::Content;
 use crate::conversation::{Arrived, Conversation};
 use crate::error::{CallError, ClientError};
 use crate::failure::ErrorKind;
+use crate::upgraded::Upgraded;
 
 /// How long the rest of a response is waited for that nobody wants.
 const MAX_DISCARDING: Duration = Duration::from_millis(100);
@@ -110,10 +111,11 @@ impl<S: Socket> Rest<S> {
     /// The next part, content or trailers; `None` after the end.
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ErrorKind>>> {
         loop {
-            if !self.ready.is_empty() {
+            // A 101 has no content: what came behind it is the other protocol's.
+            if !self.ready.is_empty() && !self.is_tunnel() {
                 return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ready)))));
             }
-            let Some(conversation) = &mut self.conversation else {
+            let Some(conversation) = self.conversation.as_mut().filter(|conversation| !conversation.is_tunnel()) else {
                 return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
             };
             match ready!(conversation.poll_arrived(cx)) {
@@ -135,9 +137,19 @@ impl<S: Socket> Rest<S> {
         (self.conversation, self.ready, self.trailers) = (None, Bytes::new(), None);
     }
 
+    fn is_tunnel(&self) -> bool {
+        self.conversation.as_ref().is_some_and(|conversation| conversation.is_tunnel())
+    }
+
+    /// What the connection has switched to, if it has, and the request's content was whole.
+    pub(crate) fn into_upgraded(self) -> Option<Upgraded<S>> {
+        let conversation = self.conversation.filter(|conversation| conversation.is_tunnel())?;
+        conversation.into_upgraded(self.ready)
+    }
+
     /// Whether nothing is left.
     pub(crate) fn is_over(&self) -> bool {
-        self.ready.is_empty() && self.conversation.is_none() && self.trailers.is_none()
+        self.is_tunnel() || self.ready.is_empty() && self.conversation.is_none() && self.trailers.is_none()
     }
 
     /// How many bytes are left, where that is certain.
@@ -147,7 +159,7 @@ impl<S: Socket> Rest<S> {
 }
 
 /// A response's head in the ecosystem's types; `None` where it has more fields than they hold.
-fn parts_of(head: &ResponseHead) -> Option<Parts> {
+pub(crate) fn parts_of(head: &ResponseHead) -> Option<Parts> {
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = head.status();
     parts.version = match head.version() {

@@ -54,6 +54,13 @@ pub(crate) struct Cursor {
     is_over: bool,
 }
 
+impl Cursor {
+    /// Whether it has come to the end.
+    pub(crate) const fn is_over(self) -> bool {
+        self.is_over
+    }
+}
+
 /// A part of the content.
 #[derive(Default, Debug)]
 pub(crate) struct Part {

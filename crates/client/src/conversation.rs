@@ -11,7 +11,7 @@ use sheave_net::alarm::Alarm;
 use sheave_net::clock::Clock;
 use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
-use sheave_proto::error::{Misuse, ProtocolError};
+use sheave_proto::error::Misuse;
 use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::ResponseHead;
@@ -21,6 +21,8 @@ use crate::call::Call;
 use crate::content::{BoxError, Content, Cursor, Part};
 use crate::error::{CallError, ClientError};
 use crate::failure::ErrorKind;
+use crate::informational::OnInformational;
+use crate::upgraded::Upgraded;
 
 /// Bytes of content that are given to the connection at a time: it copies what the kernel does not take.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -38,6 +40,7 @@ pub(crate) struct Conversation<S: Socket> {
     awaits_continue: Option<Time>,
     /// The deadline of the whole.
     until: Option<Time>,
+    on_informational: Option<OnInformational>,
     clock: Clock,
     alarm: Alarm,
 }
@@ -70,11 +73,13 @@ impl<S: Socket> Conversation<S> {
         clock: Clock,
         until: Option<Time>,
         awaits_continue: Option<Time>,
+        on_informational: Option<OnInformational>,
     ) -> Self {
         let (cursor, alarm) = (Cursor::default(), Alarm::default());
         // RFC 9112 §7.1.2: in HTTP/1, trailers need chunks.
         let takes_trailers = length == BodyLength::Chunked || call.version() == Version::Http2;
-        Self { call, content, cursor, part: None, takes_trailers, awaits_continue, until, clock, alarm }
+        let part = None;
+        Self { call, content, cursor, part, takes_trailers, awaits_continue, until, on_informational, clock, alarm }
     }
 
     /// The connection.
@@ -98,6 +103,17 @@ impl<S: Socket> Conversation<S> {
         self.content
     }
 
+    /// Whether the connection has switched to another protocol. What follows is its, and nothing to be asked for here.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.call.is_tunnel()
+    }
+
+    /// What it has switched to, with the bytes of it that are here; `None` where the request's content was not whole.
+    pub(crate) fn into_upgraded(self, unread: Bytes) -> Option<Upgraded<S>> {
+        let is_whole = self.content.is_none() || self.cursor.is_over() && self.part.is_none();
+        is_whole.then(|| Upgraded::new(self.call, unread, self.clock))
+    }
+
     /// It broke off: the connection is closed for that reason.
     pub(crate) fn end(self, broken: &Broken) -> Content {
         match broken {
@@ -119,6 +135,9 @@ impl<S: Socket> Conversation<S> {
             let (mut is_continued, mut arrived) = (false, Arrived::default());
             let read = self.call.poll_response_with(cx, now, |batch| {
                 // RFC 9110 §15.2: any interim response says that the origin is there; only a 100 asks for content.
+                if let Some(shown) = &self.on_informational {
+                    shown.show(&batch.interim);
+                }
                 is_continued = batch.interim.iter().any(|head| head.status() == http::StatusCode::CONTINUE);
                 arrived = Arrived::of(batch);
             });
@@ -129,11 +148,6 @@ impl<S: Socket> Conversation<S> {
             }
             if is_continued {
                 self.awaits_continue = None;
-            }
-            if self.call.is_tunnel() {
-                // Nobody offered to switch protocols, so that this cannot be.
-                let error = CallError::Protocol(ProtocolError::UnaskedSwitch);
-                return Poll::Ready(Err(Broken::Call(error, Progress::Answered)));
             }
             if arrived.is_something() {
                 // Until the caller asks again, the origin is not to blame for silence.

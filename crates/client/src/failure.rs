@@ -68,6 +68,8 @@ pub enum ErrorKind {
     Json(BoxError),
     /// The response has a status of failure, which was asked to be an error.
     Status(StatusCode),
+    /// The origin has not switched to another protocol, or before the request's content was sent.
+    NotUpgraded,
 }
 
 impl Error {
@@ -116,6 +118,7 @@ impl Error {
             | ErrorKind::TooLarge { .. }
             | ErrorKind::Decode(_)
             | ErrorKind::Json(_)
+            | ErrorKind::NotUpgraded
             | ErrorKind::Status(_) => Progress::Answered,
         }
     }
@@ -216,6 +219,7 @@ impl Error {
             ErrorKind::Decode(_) => "response-encoding",
             ErrorKind::Json(_) => "response-json",
             ErrorKind::Status(_) => "response-status",
+            ErrorKind::NotUpgraded => "not-upgraded",
         }
     }
 }
@@ -242,6 +246,7 @@ impl fmt::Display for Error {
             ErrorKind::Decode(_) => f.write_str("the response's content is not encoded as it says"),
             ErrorKind::Json(_) => f.write_str("the response's content is not the JSON that was asked for"),
             ErrorKind::Status(status) => write!(f, "the answer is {status}"),
+            ErrorKind::NotUpgraded => f.write_str("the origin has not switched to another protocol"),
         }
     }
 }
@@ -310,6 +315,7 @@ mod tests {
             ),
             (ErrorKind::Redirect(RedirectFault::TooMany), "redirect-too-many", Sent::Yes, [false; 2], false, false),
             (ErrorKind::Status(StatusCode::NOT_FOUND), "response-status", Sent::Yes, [false; 2], false, false),
+            (ErrorKind::NotUpgraded, "not-upgraded", Sent::Yes, [false; 2], false, false),
         ] {
             let text = format!("{kind:?}");
             let url = Uri::from_static("http://a/b");

@@ -43,18 +43,20 @@
 //! - A request is sent again only on evidence that this does no harm, under a budget; an [`failure::Error`] names the
 //!   evidence, or that there is none.
 //! - [Redirects](redirect::RedirectPolicy) are followed with what may be told to their target, and no more.
+//! - Interim responses are [shown](request::RequestBuilder::on_informational); a connection that switches to another protocol is
+//!   [yours](response::Response::upgrade).
 //! - An exchange that is dropped at any await point leaves nothing behind, and no connection with its bytes on it.
 //!
 //! A [`pool::Pool`] is for whoever relays: it hands out a [`call::Call`], one exchange on a connection or in a stream, which
 //! goes back by itself when that ended well. It allocates nothing for a request on a connection that is there.
 //!
 //! # Features
-//! `json`: [`json`](request::RequestBuilder::json) out of and into types of serde. `gzip`, `brotli`, `zstd`: encoded content
+//! `json`: `RequestBuilder::json` and `Response::json`, out of and into types of serde. `gzip`, `brotli`, `zstd`: encoded content
 //! is asked for and decoded, a piece at a time, so that no bomb fills memory.
 //!
 //! # Where it ends
-//! No cookies, no cache, no proxy: the environment (`HTTP_PROXY`) is not read. No HTTP/3. `Connection` and `Upgrade` are not
-//! a request's to say; tunnels are the [`pool`]'s. URLs are `http::Uri`s: what must be percent-encoded is the caller's to
+//! No cookies, no cache, no proxy: the environment (`HTTP_PROXY`) is not read. No HTTP/3. `Connection` is not
+//! a request's to say; CONNECT is the [`pool`]'s. URLs are `http::Uri`s: what must be percent-encoded is the caller's to
 //! encode, but for [`query`](request::RequestBuilder::query). Linux only.
 //!
 //! Foreign types in the interface: those of http, bytes and http-body, futures-core's `Stream`, serde's traits behind `json`.
@@ -77,6 +79,7 @@ pub mod failure;
 mod followed;
 mod http1;
 mod http2;
+mod informational;
 mod multiplexed;
 pub mod origin;
 mod origins;
@@ -99,5 +102,6 @@ mod streams;
 mod sweep;
 pub mod total;
 mod tunnel;
+pub mod upgraded;
 pub mod url;
 mod waiter;

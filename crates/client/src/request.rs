@@ -13,6 +13,7 @@ use crate::builder::SystemConnector;
 use crate::client::Client;
 use crate::content::Content;
 use crate::failure::{Error, ErrorKind};
+use crate::informational::OnInformational;
 use crate::response::Response;
 use crate::sending::Outgoing;
 use crate::url::{UrlFault, base64, with_query, without_credentials};
@@ -28,6 +29,7 @@ pub struct RequestBuilder<C: Connect + 'static = SystemConnector> {
     timeout: Option<Duration>,
     protocols: Protocols,
     expects_continue: bool,
+    on_informational: Option<OnInformational>,
     wrong: Option<ErrorKind>,
 }
 
@@ -44,6 +46,7 @@ impl<C: Connect + 'static> RequestBuilder<C> {
             timeout,
             protocols,
             expects_continue: false,
+            on_informational: None,
             wrong: None,
             client,
         };
@@ -191,6 +194,26 @@ impl<C: Connect + 'static> RequestBuilder<C> {
         self
     }
 
+    /// Shows `show` every interim response (1xx) when it is here: 100, 103 and others that precede the final one, in
+    /// their order, those of redirects and further attempts too. Not 101, which [is a response](Response::upgrade).
+    /// RFC 9110 §15.2
+    ///
+    /// It is called in the task that sends the request, and must not block. One per request; the last one counts.
+    ///
+    /// ```no_run
+    /// # async fn example(client: sheave_client::client::Client) -> Result<(), sheave_client::failure::Error> {
+    /// let request = client.get("http://127.0.0.1:9000/").on_informational(|interim| {
+    ///     println!("{}: {:?}", interim.status(), interim.headers().get("link"));
+    /// });
+    /// println!("{}", request.send().await?.status());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_informational(mut self, show: impl Fn(&http::Response<()>) + Send + Sync + 'static) -> Self {
+        self.on_informational = Some(OnInformational::new(show));
+        self
+    }
+
     /// What is asked.
     ///
     /// # Errors
@@ -208,6 +231,7 @@ impl<C: Connect + 'static> RequestBuilder<C> {
             url: Ok(url.clone()),
             headers: self.headers.clone(),
             content: self.content.try_clone()?,
+            on_informational: self.on_informational.clone(),
             wrong: None,
             ..*self
         })
@@ -215,7 +239,7 @@ impl<C: Connect + 'static> RequestBuilder<C> {
 
     /// Sends it, and waits for the response's head.
     ///
-    /// It is sent again only on evidence that this can do no harm, and goes where redirects send it.
+    /// With an `Upgrade` header it offers to switch to another protocol, over HTTP/1.1 ([`Response::upgrade`]). It is sent again only on evidence that this can do no harm, and goes where redirects send it.
     ///
     /// # Errors
     /// [`Error`], which says whether the origin may have acted on the request.
@@ -227,7 +251,9 @@ impl<C: Connect + 'static> RequestBuilder<C> {
     /// Dropped, the exchange is given up: its connection is closed unless nothing was written on it, its place in the pool
     /// is free, its turn in the queue passed on. Whether the origin has acted on it cannot be known.
     pub async fn send(self) -> Result<Response<C::Socket>, Error> {
-        let Self { client, method, url, mut headers, content, timeout, protocols, expects_continue, wrong } = self;
+        let Self { client, method, url, mut headers, content, wrong, .. } = self;
+        let (timeout, protocols, expects_continue) = (self.timeout, self.protocols, self.expects_continue);
+        let on_informational = self.on_informational;
         let url = match (url, wrong) {
             (Ok(url), None) => url,
             (Ok(url), Some(wrong)) => return Err(Error::new(wrong, &method, Some(&url))),
@@ -239,7 +265,8 @@ impl<C: Connect + 'static> RequestBuilder<C> {
                 headers.extend(inner.settings.headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
             }
         }
-        inner.send(Outgoing { method, url, headers, content, timeout, protocols, expects_continue }).await
+        let what = Outgoing { method, url, headers, content, timeout, protocols, expects_continue, on_informational };
+        inner.send(what).await
     }
 }
 

@@ -14,6 +14,7 @@ use crate::builder::{Settings, SystemSocket};
 use crate::connection_facts::ConnectionFacts;
 use crate::failure::{Error, ErrorKind};
 use crate::response_body::{About, ResponseBody};
+use crate::upgraded::Upgraded;
 
 /// A response.
 ///
@@ -183,6 +184,35 @@ impl<S: Socket> Response<S> {
     /// Nothing is lost.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         self.body.next().await.transpose()
+    }
+
+    /// What the connection has become, where the request offered to switch to another protocol and the origin has done so: a
+    /// response with 101. RFC 9110 §7.8
+    ///
+    /// ```no_run
+    /// use http::header::{CONNECTION, UPGRADE};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # async fn example(client: sheave_client::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = client.get("http://127.0.0.1:9000/echo").header(CONNECTION, "upgrade").header(UPGRADE, "echo");
+    /// let mut echo = request.send().await?.upgrade().await?;
+    /// echo.write_all(b"anybody there?").await?;
+    /// let mut answer = [0; 14];
+    /// echo.read_exact(&mut answer).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It waits for nothing: the response says all that there is to know.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotUpgraded`]: the response was another one, or came before the request's content was sent. It is thrown
+    /// away; [`Self::status`] tells before.
+    ///
+    /// # Cancel safety
+    /// Dropped, the connection is closed.
+    pub async fn upgrade(self) -> Result<Upgraded<S>, Error> {
+        self.body.upgrade()
     }
 
     /// The content, to stream.

@@ -15,6 +15,7 @@ use crate::answer::Rest;
 use crate::builder::SystemSocket;
 use crate::decode::Decoder;
 use crate::failure::{Error, ErrorKind};
+use crate::upgraded::Upgraded;
 
 /// A response's content.
 ///
@@ -128,6 +129,15 @@ impl<S: Socket> ResponseBody<S> {
             }
         }
         Ok((if more.is_empty() { first } else { more.freeze() }, trailers))
+    }
+
+    /// See [`Response::upgrade`](crate::response::Response::upgrade).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotUpgraded`]
+    pub fn upgrade(self) -> Result<Upgraded<S>, Error> {
+        let Self { rest, about, .. } = self;
+        rest.into_upgraded().ok_or_else(|| about.error(ErrorKind::NotUpgraded))
     }
 
     fn poll_next_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {

@@ -22,6 +22,7 @@ use crate::content::Content;
 use crate::conversation::{Broken, Conversation};
 use crate::error::{CallError, ClientError};
 use crate::failure::{Error, ErrorKind};
+use crate::informational::OnInformational;
 use crate::origin::Origin;
 use crate::redirect::{RedirectFault, rewrite};
 use crate::response::Response;
@@ -41,6 +42,14 @@ pub(crate) struct Outgoing {
     pub(crate) protocols: Protocols,
     /// Whether the origin is asked before the content is sent.
     pub(crate) expects_continue: bool,
+    pub(crate) on_informational: Option<OnInformational>,
+}
+
+impl Outgoing {
+    /// Whether it offers to switch to another protocol. RFC 9110 §7.8
+    fn offers_switch(&self) -> bool {
+        self.headers.contains_key(UPGRADE)
+    }
 }
 
 /// What is the same for all attempts.
@@ -166,12 +175,16 @@ impl<C: Connect + 'static> Inner<C> {
     }
 
     fn prepare(&self, outgoing: &mut Outgoing) -> Result<Prepared, ErrorKind> {
+        if outgoing.offers_switch() {
+            if outgoing.protocols == Protocols::Http2 {
+                // RFC 9113 §8.6: HTTP/2 has no Upgrade.
+                return Err(ErrorKind::Request("Upgrade is said over HTTP/1.1 alone".into()));
+            }
+            outgoing.protocols = Protocols::Http1;
+        }
         let origin = self.origins.of(&outgoing.url, outgoing.protocols)?;
         if outgoing.method == Method::CONNECT {
             return Err(ErrorKind::Request("CONNECT asks for a tunnel, which is no request".into()));
-        }
-        if outgoing.headers.contains_key(UPGRADE) {
-            return Err(ErrorKind::Request("Upgrade asks for another protocol, which is no request".into()));
         }
         if let Some(codings) = self.settings.decode.accepted()
             && !outgoing.headers.contains_key(http::header::RANGE)
@@ -212,9 +225,10 @@ impl<C: Connect + 'static> Inner<C> {
     ) -> Result<Answer<C::Socket>, Failed> {
         let endpoints = self.endpoints(&prepared.origin, until).await?;
         // RFC 9110 §9.2.2: what is neither safe nor idempotent cannot be sent again, and is not put at risk. What became of
-        // one connection may be about to become of its like: the next attempt is on a fresh one.
+        // one connection may be about to become of its like: the next attempt is on a fresh one. What may have begun a
+        // conversation in another protocol is not put at risk either, whatever its method.
         let reuse = match made {
-            1 if outgoing.method.is_idempotent() => Reuse::Usual,
+            1 if outgoing.method.is_idempotent() && !outgoing.offers_switch() => Reuse::Usual,
             1 => Reuse::Careful,
             _ => Reuse::Never,
         };
@@ -245,8 +259,14 @@ impl<C: Connect + 'static> Inner<C> {
         }
         let awaits_continue = outgoing.expects_continue.then(|| now.after(self.settings.continue_timeout));
         let content = std::mem::take(&mut outgoing.content);
-        let mut conversation =
-            Conversation::begin(call, (content, prepared.length), self.clock, until, awaits_continue);
+        let mut conversation = Conversation::begin(
+            call,
+            (content, prepared.length),
+            self.clock,
+            until,
+            awaits_continue,
+            outgoing.on_informational.clone(),
+        );
         match std::future::poll_fn(|cx| conversation.poll_arrived(cx)).await {
             Ok(arrived) => Answer::of(conversation, arrived, made).map_err(Failed::Finally),
             Err(broken) => {

@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use kit::message::Message;
 use kit::origin::{Origin, ok};
 use kit::recorder::Recorder;
-use kit::run::run;
+use kit::run::{run, run_in_parallel};
 use sheave_client::builder::ClientBuilder;
 use sheave_client::client::Client;
 use sheave_client::content::Content;
@@ -30,6 +30,7 @@ use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::retry::{GiveUp, RetryPolicy, Sent};
 use sheave_net::host_port::HostPort;
 use sheave_net::lookup::Lookup;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A client, and a witness of its connections.
 struct Rig {
@@ -333,7 +334,7 @@ fn what_cannot_be_sent() {
             (client.get("http://a/").header("a", "b\n"), "invalid-request"),
             (client.get("http://a/").bearer_auth("a\n"), "invalid-request"),
             (client.get("http://a/").version(http::Version::HTTP_3), "invalid-request"),
-            (client.get("http://127.0.0.1/").header("upgrade", "websocket"), "invalid-request"),
+            (client.get("http://127.0.0.1/").header("upgrade", "a").version(http::Version::HTTP_2), "invalid-request"),
             (client.request(Method::CONNECT, "http://127.0.0.1/"), "invalid-request"),
             (client.post("http://127.0.0.1/").header("content-length", "4").body("five5"), "invalid-request"),
             (client.post("http://127.0.0.1/").header("content-length", "x").body("x"), "invalid-request"),
@@ -594,6 +595,113 @@ fn content_waits_to_be_asked_for() {
 }
 
 /// The last clone takes all along: connections, and the tasks that looked after them.
+#[test]
+fn interim_responses_are_shown() {
+    run(async {
+        let origin = answering(|request| match request.target() {
+            "/" => {
+                "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 302 Found\r\n\
+                    Location: /there\r\nContent-Length: 0\r\n\r\n"
+                    .to_owned()
+            }
+            _ => format!("HTTP/1.1 100 Continue\r\n\r\n{}", ok("ok")),
+        })
+        .await;
+        let rig = Rig::new();
+        let shown = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let shown_too = shown.clone();
+        let request = rig.client.get(url(&origin, "/")).on_informational(move |interim| {
+            let link = interim.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+            shown_too.lock().unwrap().push((interim.status().as_u16(), link));
+        });
+        assert!(request.try_clone().is_some() && format!("{request:?}").starts_with("RequestBuilder"));
+        let response = request.send().await.unwrap();
+        assert_eq!((response.status(), response.text().await.unwrap()), (StatusCode::OK, "ok".to_owned()));
+        let shown = std::mem::take(&mut *shown.lock().unwrap());
+        assert_eq!(shown, [(103, Some("</a>".to_owned())), (102, None), (100, None)]);
+        rig.finish();
+    });
+}
+
+/// Answers offers to switch as their path says, and echoes what comes through the tunnel, in capitals.
+async fn switching() -> Origin {
+    Origin::start(|mut connection| async move {
+        while let Some(request) = connection.request().await {
+            assert_eq!((request.field("Upgrade"), request.field("Connection")), (Some("shout"), Some("upgrade")));
+            if request.target() == "/declines" {
+                connection.send(ok("not today")).await;
+                continue;
+            }
+            let early = if request.target() == "/early" { "EARLY" } else { "" };
+            connection
+                .send(format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n{early}"
+                ))
+                .await;
+            if request.target() == "/cut" {
+                return connection.wire.reset();
+            }
+            while let Ok(heard) = connection.wire.take().await {
+                if !connection.wire.try_send(heard.to_ascii_uppercase()).await {
+                    return;
+                }
+            }
+            return;
+        }
+    })
+    .await
+}
+
+#[test]
+fn a_connection_that_switches_is_the_callers() {
+    run_in_parallel(async {
+        let origin = switching().await;
+        let rig = Rig::new();
+        let ask = |path| rig.client.get(url(&origin, path)).header("connection", "upgrade").header("upgrade", "shout");
+        let response = ask("/early").timeout(Duration::from_secs(5)).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        let mut stream = response.upgrade().await.unwrap();
+        assert_eq!(
+            (rig.client.pool_stats().busy, rig.client.pool_stats().idle),
+            (1, 0),
+            "it counts as long as it is there"
+        );
+        let mut heard = [0; 5];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"EARLY", "what came with the head is not lost");
+        // Both halves at once, in tasks of their own, with more than the buffers of both sides hold.
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let sent = tokio::spawn(async move {
+            writer.write_all(&vec![b'a'; 8_000_000]).await.unwrap();
+            writer.shutdown().await.unwrap();
+            writer
+        });
+        let mut heard = Vec::new();
+        reader.read_to_end(&mut heard).await.unwrap();
+        assert!(heard.len() == 8_000_000 && heard.iter().all(|byte| *byte == b'A'));
+        drop((reader, sent.await.unwrap()));
+
+        // One that is not switched is a response like others, on a connection that is kept.
+        for _ in 0..2 {
+            let response = ask("/declines").send().await.unwrap();
+            assert_eq!(response.text().await.unwrap(), "not today");
+        }
+        assert_eq!(origin.accepted(), 2);
+        let error = ask("/declines").send().await.unwrap().upgrade().await.unwrap_err();
+        assert_eq!((error.label(), error.request_was_sent()), ("not-upgraded", Sent::Yes));
+        // A 101 has no content, and what is behind it is no content either.
+        let response = ask("/early").send().await.unwrap();
+        assert_eq!((response.content_length(), response.bytes().await.unwrap().len()), (Some(0), 0));
+        // An origin's reset is no end.
+        let mut stream = ask("/cut").send().await.unwrap().upgrade().await.unwrap();
+        let error = stream.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        drop(stream);
+        assert_eq!(rig.client.pool_stats().busy, 0);
+        rig.finish();
+    });
+}
+
 #[test]
 fn nothing_is_left_of_a_client() {
     run(async {
