@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::time::Time;
+use sheave_net::clock::Clock;
 use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
 use sheave_proto::fields::Fields;
@@ -25,7 +26,7 @@ use crate::exchange::{Exchange, Expired};
 use crate::http_types::{head_of, request_of, trailers_of};
 use crate::interim::Interim;
 use crate::slot::{Demand, Slot};
-use crate::upgrade::Upgrading;
+use crate::upgrade::{Protocol, Upgrading};
 
 /// How long a body that is still held after the response's end may go without being asked for.
 const HELD_FOR: Duration = Duration::from_secs(5);
@@ -36,7 +37,8 @@ const MAX_PIECES: usize = 16;
 /// Answers `exchange` with what `service` makes of its request.
 ///
 /// The request has a [`ConnectionInfo`](crate::connection_info::ConnectionInfo) and an [`Interim`] among its extensions, and
-/// an [`OnUpgrade`](crate::upgrade::OnUpgrade) where the client asks for one.
+/// an [`OnUpgrade`](crate::upgrade::OnUpgrade) where the client asks for one, over HTTP/2 with the
+/// [`Protocol`] that it wants to speak.
 /// All is done in this one task: what the service asks of the request's body is read while its future is polled, and while
 /// its response is sent. A part of the response is asked for when the client has taken the one before. Where the client
 /// fails, whoever reads the body is told, the service is polled once more, and dropped.
@@ -57,6 +59,7 @@ where
     B: Body,
 {
     let feeder = Feeder(Arc::new(Slot::new(!exchange.has_whole_request())));
+    let mut turn = Turn { clock: exchange.clock(), now: None, has_slept: false };
     let mut request = match request_of(exchange, feeder.body(exchange)) {
         Ok(request) => request,
         Err(answer) => {
@@ -67,12 +70,15 @@ where
     request.extensions_mut().insert(exchange.connection_info());
     request.extensions_mut().insert(Interim::of(feeder.0.clone()));
     let upgrading = Upgrading::of(exchange).map(|(upgrading, on_upgrade)| {
+        if let Some(protocol) = exchange.request().protocol() {
+            request.extensions_mut().insert(Protocol::new(protocol));
+        }
         request.extensions_mut().insert(on_upgrade);
         upgrading
     });
     let response = {
         let mut call = pin!(service(request));
-        let called = poll_fn(|cx| feeder.poll_beside(cx, exchange, |cx, _, _| call.as_mut().poll(cx))).await;
+        let called = poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| call.as_mut().poll(cx))).await;
         if called.is_err() {
             // What its future holds may want to know that the body has failed: for its log, or to clean up.
             poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
@@ -89,14 +95,19 @@ where
         drop(body);
         return upgrading.switch(exchange, &mut head).await;
     }
-    exchange.send_head(&mut head, length)?;
+    // However long the service has taken.
+    turn.now = None;
+    exchange.send_head_at(&mut head, length, turn.now())?;
     if is_uninvited {
         feeder.0.fail(BodyError::ExchangeOver);
     }
     if !exchange.has_answered() {
         let mut response = Sending { body: pin!(body), length, has_begun: false };
-        poll_fn(|cx| feeder.poll_beside(cx, exchange, |cx, exchange, now| response.poll_send(cx, exchange, now)))
-            .await??;
+        poll_fn(|cx| {
+            feeder
+                .poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| response.poll_send(cx, exchange, turn.now()))
+        })
+        .await??;
     }
     feeder.finish(exchange).await
 }
@@ -104,6 +115,19 @@ where
 /// Whether a response with `status` makes the connection a tunnel. RFC 9110 §7.8, §9.3.6
 fn switches(method: &Method, status: StatusCode) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS || *method == Method::CONNECT && status.is_success()
+}
+
+/// The time that the task has been awake, for which it looks at the clock once, and only if it must know.
+struct Turn {
+    clock: Clock,
+    now: Option<Time>,
+    has_slept: bool,
+}
+
+impl Turn {
+    fn now(&mut self) -> Time {
+        *self.now.get_or_insert_with(|| self.clock.now())
+    }
 }
 
 /// The connection's side of a body that was given away. Dropped, it ends that body.
@@ -133,21 +157,25 @@ impl Feeder {
         &self,
         cx: &mut Context<'_>,
         exchange: &mut Exchange<'_, S>,
-        mut work: impl FnMut(&mut Context<'_>, &mut Exchange<'_, S>, Time) -> Poll<T>,
+        turn: &mut Turn,
+        mut work: impl FnMut(&mut Context<'_>, &mut Exchange<'_, S>, &mut Turn) -> Poll<T>,
     ) -> Poll<Result<T, HandlerError>> {
-        let now = exchange.clock().now();
-        self.0.is_awake();
-        loop {
-            if let Poll::Ready(done) = work(cx, exchange, now) {
+        if turn.has_slept {
+            self.0.is_awake();
+        }
+        let now = loop {
+            if let Poll::Ready(done) = work(cx, exchange, turn) {
                 return Poll::Ready(Ok(done));
             }
+            let now = turn.now();
             self.send_interim(exchange)?;
             match self.poll_feed(cx, exchange, now) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => break,
+                Poll::Pending => break now,
             }
-        }
+        };
+        (turn.now, turn.has_slept) = (None, true);
         let _ = exchange.poll_flush(cx, now)?;
         self.poll_expired(cx, exchange, now, None).map(|_| Err(HandlerError::Client))
     }

@@ -27,6 +27,24 @@ const PIPE_BYTES: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct OnUpgrade(Arc<Mutex<oneshot::Receiver<Upgraded>>>);
 
+/// What a client of HTTP/2 asks to speak through its stream, such as `websocket`: `:protocol`, which CONNECT has there in the
+/// place of `Upgrade`. RFC 8441 §4
+///
+/// An `http::Request` that is made of such an exchange has it among its extensions, beside [`OnUpgrade`]. A 200 accepts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Protocol(Arc<str>);
+
+impl Protocol {
+    pub(crate) fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Nothing came of it: the response was another one, or the connection failed before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotUpgraded;

@@ -19,7 +19,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use sheave_server::body::RequestBody;
-use sheave_server::upgrade::{OnUpgrade, Upgraded};
+use sheave_server::upgrade::{OnUpgrade, Protocol, Upgraded};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
@@ -34,7 +34,7 @@ const READ_BYTES: usize = 8 * 1024;
 
 impl<S> ServiceHandler<S> {
     /// Gives requests that offer to switch to another protocol hyper's `OnUpgrade` in the place of our own: what axum's
-    /// `WebSocketUpgrade` looks for. Costs a task for each such request, until its response or its switch.
+    /// `WebSocketUpgrade` looks for, over HTTP/1 and HTTP/2 (RFC 8441). Costs a task for each such request, until its response or its switch.
     #[must_use]
     pub fn with_hyper_upgrades(self) -> Self {
         self.with_request(offer)
@@ -61,6 +61,11 @@ fn offer(request: &mut Request<RequestBody>) {
     let _ = connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     let Ok(theirs) = finding.try_recv() else { return };
     request.extensions_mut().insert(theirs);
+    // Over HTTP/2 it says what is to be spoken (RFC 8441 §4), and axum looks for it in hyper's type.
+    if let Some(protocol) = request.extensions().get::<Protocol>() {
+        let protocol = hyper::ext::Protocol::from(protocol.as_str());
+        request.extensions_mut().insert(protocol);
+    }
     tokio::spawn(async move {
         let Ok(upgraded) = ours.await else { return };
         if give.send(upgraded).is_ok() && switch.send(()).is_ok() {

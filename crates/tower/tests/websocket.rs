@@ -109,3 +109,72 @@ fn as_axum_has_them() {
         rig.finish().await;
     });
 }
+
+/// RFC 8441: a stream becomes the WebSocket, and its connection goes on with others.
+#[cfg(feature = "hyper")]
+#[test]
+fn over_http2_as_axum_has_them() {
+    use axum::extract::ws::{Message as AxumMessage, WebSocket, WebSocketUpgrade};
+    use axum::routing::get;
+    use bytes::Bytes;
+    use http::{Method, Request, Version};
+    use http_body_util::{BodyExt, Empty};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    async fn echo(mut socket: WebSocket) {
+        while let Some(Ok(message)) = socket.recv().await {
+            if matches!(message, AxumMessage::Text(_) | AxumMessage::Binary(_)) {
+                socket.send(message).await.unwrap();
+            }
+        }
+    }
+
+    run(async {
+        let app = Router::new()
+            .route("/", any(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo)))
+            .route("/plain", get(async || "plain"));
+        let rig = Rig::start(ServiceHandler::new(app).with_hyper_upgrades());
+        let stream = TokioIo::new(TcpStream::connect(rig.address).await.unwrap());
+        let (mut client, connection) =
+            hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        let plain = async |client: &mut hyper::client::conn::http2::SendRequest<Empty<Bytes>>| {
+            let request = Request::builder().uri(rig.url("/plain")).body(Empty::new()).unwrap();
+            let answer = client.send_request(request).await.unwrap();
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "plain");
+        };
+        // The server's SETTINGS, which say that it takes this, are here then.
+        plain(&mut client).await;
+        let ask = |protocol: &'static str| {
+            Request::builder()
+                .method(Method::CONNECT)
+                .version(Version::HTTP_2)
+                .uri(rig.url("/"))
+                .extension(hyper::ext::Protocol::from_static(protocol))
+                .header("sec-websocket-version", "13")
+                .body(Empty::new())
+                .unwrap()
+        };
+        for _ in 0..2 {
+            let answer = client.send_request(ask("websocket")).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            let stream = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+            let mut socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+            let large = "x".repeat(500_000);
+            for text in ["hello", "", &large] {
+                socket.send(Message::text(text)).await.unwrap();
+                assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(text));
+            }
+            plain(&mut client).await;
+            socket.close(None).await.unwrap();
+            while let Some(Ok(message)) = socket.next().await {
+                assert!(message.is_close());
+            }
+        }
+        // axum takes no other protocol for a WebSocket.
+        assert_eq!(client.send_request(ask("chat")).await.unwrap().status(), 400);
+        plain(&mut client).await;
+        drop(client);
+        rig.finish().await;
+    });
+}
