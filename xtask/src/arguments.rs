@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use crate::api;
 use crate::bench;
 use crate::fuzz;
 use crate::gate;
@@ -22,6 +23,8 @@ Usage: cargo xtask CHORE [OPTIONS]
       --sim-runs N      random simulated runs per scenario (SHEAVE_SIM_RUNS)
   layers    check every crate's dependencies against the floors of the house
       --table           print the table as Markdown instead
+  api       hold the libraries' public items against api/, and the crates whose types they show against the list
+      --accept          record what differs
   fuzz [TARGET]...      feed the parsers mutated input, guided by coverage (all targets when none is named)
       --seconds N       time for each target (default 60)
       --replay FILE     run one input once, with the one target that is named
@@ -46,6 +49,7 @@ Usage: cargo xtask CHORE [OPTIONS]
 
 /// One chore with its options.
 pub(crate) enum Chore {
+    Api(api::Options),
     Ci(gate::Options),
     Layers { table: bool },
     Fuzz(fuzz::Options),
@@ -72,6 +76,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Wanted, lexopt::Error>
     };
     let chore = match chore.as_str() {
         "help" => return Ok(Wanted::Help(HELP)),
+        "api" => api(&mut parser)?,
         "ci" => ci(&mut parser)?,
         "layers" => layers(&mut parser)?,
         "fuzz" => fuzz(&mut parser)?,
@@ -86,6 +91,18 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Wanted, lexopt::Error>
 /// Whether this argument asks for help: then the chore's parser returns `None`.
 fn asks_for_help(argument: &lexopt::Arg<'_>) -> bool {
     matches!(argument, Long("help") | Short('h'))
+}
+
+fn api(parser: &mut lexopt::Parser) -> Result<Option<Chore>, lexopt::Error> {
+    let mut options = api::Options::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("accept") => options.accept = true,
+            other if asks_for_help(&other) => return Ok(None),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(Chore::Api(options)))
 }
 
 fn ci(parser: &mut lexopt::Parser) -> Result<Option<Chore>, lexopt::Error> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use cargo_metadata::Package;
 
-use crate::{command, fuzz, instructions, layers, supply, workspace};
+use crate::{api, command, fuzz, instructions, layers, supply, workspace};
 
 /// How much of the gate to run.
 #[derive(Default)]
@@ -60,6 +60,11 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", about: "no warning from rustc or clippy, in any target", run: clippy },
     Step { name: "tests", about: "unit, integration, simulation and doc tests, and every example", run: tests },
     Step { name: "doc", about: "the documentation builds without a warning", run: doc },
+    Step {
+        name: "api",
+        about: "the libraries promise what is recorded, and show the types that all share",
+        run: promises,
+    },
     Step { name: "features", about: "each crate builds alone, with each of its features", run: features },
     Step { name: "deny", about: "licences, bans, sources and advisories of all dependencies", run: supply::check },
     Step {
@@ -157,6 +162,11 @@ fn doc(_: &Options) -> Result<Outcome> {
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     all(vec![doc])
+}
+
+fn promises(_: &Options) -> Result<Outcome> {
+    let is_fine = api::run(api::Options::default())?;
+    Ok(if is_fine { Outcome::Passed } else { Outcome::Failed("cargo xtask api".to_owned()) })
 }
 
 /// In a workspace build, one crate's features leak into the others; alone, each must name what it needs.

@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask CHORE`.
 
+mod api;
 mod arguments;
 mod bench;
 mod command;
@@ -51,6 +52,7 @@ fn run(chore: Chore) -> anyhow::Result<bool> {
             Ok(true)
         }
         Chore::Layers { table: false } => layers::check(),
+        Chore::Api(options) => api::run(options),
         Chore::Ci(options) => gate::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Interop(options) => interop::run(&options),
