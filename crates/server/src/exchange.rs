@@ -268,7 +268,13 @@ impl<S: Socket> Exchange<'_, S> {
         self.send_head_at(head, body, now)
     }
 
-    fn send_head_at(&mut self, head: &mut ResponseHead, body: BodyLength, now: Time) -> Result<(), HandlerError> {
+    /// As [`Self::send_head`], at a moment that is known.
+    pub(crate) fn send_head_at(
+        &mut self,
+        head: &mut ResponseHead,
+        body: BodyLength,
+        now: Time,
+    ) -> Result<(), HandlerError> {
         let clock = self.clock();
         if !head.status().is_informational() && !head.fields().contains(Known::Date) {
             // RFC 9110 §6.6.1: a server with a clock says the time.
