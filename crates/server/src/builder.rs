@@ -132,6 +132,9 @@ knobs! {
     timeouts: Timeouts = connection.timeouts;
     /// What is peculiar to HTTP/2, as a whole.
     http2: Http2Config = connection.http2;
+    /// Whether clients of HTTP/2 may ask for tunnels in streams, as for WebSockets (RFC 8441). Default: false. It is said to
+    /// them, so turn it on where something answers.
+    allows_extended_connect: bool = connection.http2.allows_extended_connect;
     /// From accept to a connection that can carry HTTP; see [`ServerConfig::handshake_timeout`]. Default: 10 s.
     handshake_timeout: Duration = handshake_timeout;
     /// From then to the first byte of the first request; see [`Timeouts::first_byte`]. Default: 30 s.

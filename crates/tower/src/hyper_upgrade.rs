@@ -34,7 +34,8 @@ const READ_BYTES: usize = 8 * 1024;
 
 impl<S> ServiceHandler<S> {
     /// Gives requests that offer to switch to another protocol hyper's `OnUpgrade` in the place of our own: what axum's
-    /// `WebSocketUpgrade` looks for, over HTTP/1 and HTTP/2 (RFC 8441). Costs a task for each such request, until its response or its switch.
+    /// `WebSocketUpgrade` looks for, over HTTP/1, and over HTTP/2 where the server
+    /// [lets clients ask](sheave_server::builder::ServerBuilder::allows_extended_connect) (RFC 8441). Costs a task for each such request, until its response or its switch.
     #[must_use]
     pub fn with_hyper_upgrades(self) -> Self {
         self.with_request(offer)

@@ -133,7 +133,8 @@ fn over_http2_as_axum_has_them() {
         let app = Router::new()
             .route("/", any(async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo)))
             .route("/plain", get(async || "plain"));
-        let rig = Rig::start(ServiceHandler::new(app).with_hyper_upgrades());
+        let builder = sheave_server::server::Server::builder().allows_extended_connect(true);
+        let rig = Rig::serve(builder.build(ServiceHandler::new(app).with_hyper_upgrades()).unwrap());
         let stream = TokioIo::new(TcpStream::connect(rig.address).await.unwrap());
         let (mut client, connection) =
             hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), stream).await.unwrap();
