@@ -37,6 +37,7 @@ mod signal;
 mod sink;
 mod size;
 mod sockets;
+mod spare_memory;
 mod tls;
 mod tunnels;
 

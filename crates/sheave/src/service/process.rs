@@ -42,6 +42,7 @@ use crate::say;
 use crate::service_manager::{ServiceManager, Tell};
 use crate::signal::Signals;
 use crate::sockets;
+use crate::spare_memory;
 use crate::tls::{Certificates, OriginTls, Reload, Reread};
 
 /// One towards the client, one towards the origin.
@@ -229,6 +230,7 @@ impl Process {
             worker::start(format!("worker-{number}"), begin, ended).map_err(|error| cannot_start(&error))?;
         }
         tokio::spawn(listen_to_signals(self.signals, events));
+        tokio::spawn(spare_memory::give_back());
         let reload = Reload::default();
         let read = [
             self.certificates.map(|it| Box::new(it) as Box<dyn Reread>),
