@@ -1,5 +1,6 @@
 //! How far a drain has come, as data: what is promised to whom in each phase.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::close::CloseReason;
@@ -217,8 +218,8 @@ impl Fate {
 /// first question is not waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Farewell {
-    /// How far the peer's bytes reached when the drain was first noticed.
-    arrived: Option<u64>,
+    /// How far the peer's bytes reached when the drain was first noticed, and one more: every connection has one of these.
+    arrived: Option<NonZeroU64>,
 }
 
 impl Farewell {
@@ -227,8 +228,9 @@ impl Farewell {
     /// `received` counts the connection's bytes, `unread` those of them that belong to no request that was begun;
     /// `is_more_here` asks whether the kernel holds more. It is asked once at most.
     pub fn is_due(&mut self, received: u64, unread: u64, is_more_here: impl FnOnce() -> bool) -> bool {
-        let arrived = *self.arrived.get_or_insert_with(|| received + u64::from(is_more_here()));
-        received.saturating_sub(unread) >= arrived
+        let one_more = |arrived| NonZeroU64::MIN.saturating_add(arrived);
+        let arrived = *self.arrived.get_or_insert_with(|| one_more(received + u64::from(is_more_here())));
+        one_more(received.saturating_sub(unread)) >= arrived
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::drain::Farewell;
 use sheave_lifecycle::limit::Limit;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::MadeBy;
+use sheave_lifecycle::phase::Phase;
 use sheave_net::alarm::Alarm;
 use sheave_net::drain::DrainWatch;
 use sheave_net::secured::Alpn;
@@ -46,64 +47,84 @@ enum Turn<E, R> {
 /// Its future is what an idle connection costs, so it holds what that needs, and all that has more to remember is boxed for
 /// as long as it lasts: one allocation for a request, which the allocator has just been given back, instead of 7 KiB for
 /// each connection. What came of waiting is in that box before it is waited for, or it would have a place here as well.
-pub(crate) async fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place: Place<H>) {
-    let shared = place.shared();
-    let mut alarm = Alarm::default();
-    let mut watch = shared.drain.watch();
-    let Arrived { mut leg, refused_by, client } = match Box::pin(arrive(admitted, shared, &mut alarm, &mut watch)).await
-    {
-        Ok(arrived) => arrived,
-        Err(ended) => return shared.count(ended),
-    };
-    let agreed = leg.socket().secured().map(|secured| secured.alpn);
-    let mut is_http2 = agreed.flatten() == Some(Alpn::Http2);
-    // RFC 9113 §3.3: behind TLS, only what was agreed on.
-    let is_by_preface = agreed.is_none() && shared.config.prior_knowledge;
-    let mut waiting = Waiting::new(is_by_preface.then(Preface::default));
-    let mut farewell = Farewell::default();
-    while !is_http2 && leg.machine().intent() == Intent::Continue {
-        waiting.begin();
-        let turn = match poll_fn(|cx| waiting.poll(&mut leg, &mut alarm, &mut watch, cx)).await {
-            Next::Http2 => {
-                is_http2 = true;
-                continue;
-            }
-            Next::Request(head) if let Some(limit) = refused_by => {
-                let machine = leg.machine_mut();
-                machine.start_drain();
-                machine.end(Intent::Linger(CloseReason::Refused(limit.label())));
-                Turn::Refusal(Box::pin(refuse(&mut leg, Answer::over(limit), Some(head), &mut alarm, &mut watch)))
-            }
-            Next::Request(head) => {
-                Turn::Exchange(Box::pin(exchange(&mut leg, head, shared, &mut alarm, &mut watch, &mut farewell)))
-            }
-            Next::Refused(answer) => Turn::Refusal(Box::pin(refuse(&mut leg, answer, None, &mut alarm, &mut watch))),
-            Next::Over => break,
+pub(crate) fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place: Place<H>) -> impl Future<Output = ()> {
+    // A block, as a function would keep twice what it was called with.
+    async move {
+        let shared = place.shared();
+        let Arrived { leg, alarm, watch, refused_by, client } = match Box::pin(arrive(admitted, shared)).await {
+            Ok(arrived) => arrived,
+            Err(ended) => return shared.count(ended),
         };
-        match turn {
-            Turn::Exchange(exchange) => exchange.await,
-            Turn::Refusal(refusal) => refusal.await,
+        let mut idle = Idle { leg, alarm, watch };
+        let agreed = idle.leg.socket().secured().map(|secured| secured.alpn);
+        let mut is_http2 = agreed.flatten() == Some(Alpn::Http2);
+        // RFC 9113 §3.3: behind TLS, only what was agreed on.
+        let is_by_preface = agreed.is_none() && shared.config.prior_knowledge;
+        let mut waiting = Waiting::new(is_by_preface.then(Preface::default));
+        let mut farewell = Farewell::default();
+        while !is_http2 && idle.leg.machine().intent() == Intent::Continue {
+            waiting.begin();
+            // In no variable, which would have its place until the end of the turn.
+            let turn = match poll_fn(|cx| idle.poll(&mut waiting, cx)).await {
+                Next::Http2 => {
+                    is_http2 = true;
+                    continue;
+                }
+                Next::Request(head) => match refused_by {
+                    None => Turn::Exchange(Box::pin(exchange(&mut idle, head, shared, &mut farewell))),
+                    Some(limit) => {
+                        let machine = idle.leg.machine_mut();
+                        machine.start_drain();
+                        machine.end(Intent::Linger(CloseReason::Refused(limit.label())));
+                        Turn::Refusal(Box::pin(refuse(&mut idle, Answer::over(limit), Some(head))))
+                    }
+                },
+                Next::Refused(answer) => Turn::Refusal(Box::pin(refuse(&mut idle, answer, None))),
+                Next::Over => break,
+            };
+            match turn {
+                Turn::Exchange(exchange) => exchange.await,
+                Turn::Refusal(refusal) => refusal.await,
+            }
         }
+        // What comes now has more to remember, which a connection of HTTP/1 is not to pay for while it lives.
+        let ended = match is_http2 {
+            true => Box::pin(idle.multiplex(shared, refused_by)).await,
+            false => Box::pin(idle.close()).await,
+        };
+        drop(client);
+        shared.count(ended);
     }
-    let ended = if is_http2 {
+}
+
+/// What a connection has while nothing happens on it.
+struct Idle<S: Socket> {
+    leg: ServerLeg<S>,
+    alarm: Alarm,
+    watch: DrainWatch,
+}
+
+impl<S: Socket> Idle<S> {
+    fn poll(&mut self, waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<Next> {
+        waiting.poll(&mut self.leg, &mut self.alarm, &mut self.watch, cx)
+    }
+
+    async fn multiplex<H: Handler<S>>(mut self, shared: &Shared<H>, refused_by: Option<Limit>) -> (CloseReason, Phase) {
         let config = if refused_by.is_some() { &shared.hurried } else { &shared.connection };
-        let leg = leg.turn(Multiplex::new(config.clone(), shared.context.clock.now()));
-        // It has far more to remember than a connection of HTTP/1, which is not to pay for it.
-        Box::pin(http2::connection::serve(leg, shared, refused_by, &mut alarm, &mut watch)).await
-    } else {
-        Box::pin(leg.close(&mut alarm, &mut watch)).await
-    };
-    drop(client);
-    shared.count(ended);
+        let leg = self.leg.turn(Multiplex::new(config.clone(), shared.context.clock.now()));
+        http2::connection::serve(leg, shared, refused_by, &mut self.alarm, &mut self.watch).await
+    }
+
+    async fn close(mut self) -> (CloseReason, Phase) {
+        self.leg.close(&mut self.alarm, &mut self.watch).await
+    }
 }
 
 /// One exchange, from the request's head to the moment in which the next may begin.
 async fn exchange<S: Socket, H: Handler<S>>(
-    leg: &mut ServerLeg<S>,
+    Idle { leg, alarm, watch }: &mut Idle<S>,
     head: RequestHead,
     shared: &Shared<H>,
-    alarm: &mut Alarm,
-    watch: &mut DrainWatch,
     farewell: &mut Farewell,
 ) {
     let clock = shared.context.clock;
@@ -145,13 +166,7 @@ async fn exchange<S: Socket, H: Handler<S>>(
 }
 
 /// Answers something that is no request, or is not looked at: the connection ends with it.
-async fn refuse<S: Socket>(
-    leg: &mut ServerLeg<S>,
-    answer: Answer,
-    request: Option<RequestHead>,
-    alarm: &mut Alarm,
-    watch: &mut DrainWatch,
-) {
+async fn refuse<S: Socket>(Idle { leg, alarm, watch }: &mut Idle<S>, answer: Answer, request: Option<RequestHead>) {
     let clock = leg.context().clock;
     let now = clock.now();
     let request = request.as_ref();
@@ -202,6 +217,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let (leg, whole) = (size_of::<ServerLeg<TcpStream>>(), future_size(serve::<TcpStream, Nobody>));
-        assert!(whole <= leg + 256, "a connection's task has {whole} bytes, its leg {leg}");
+        assert!(whole <= leg + 176, "a connection's task has {whole} bytes, its leg {leg}");
     }
 }

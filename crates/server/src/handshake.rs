@@ -27,6 +27,10 @@ use crate::shared::Shared;
 pub(crate) struct Arrived<S: Socket> {
     /// The connection, as one of HTTP/1 until more is known.
     pub(crate) leg: ServerLeg<S>,
+    /// What wakes it.
+    pub(crate) alarm: Alarm,
+    /// How it hears of a drain.
+    pub(crate) watch: DrainWatch,
     /// The limit by which it is turned away, with an answer.
     pub(crate) refused_by: Option<Limit>,
     /// Its client's place for it.
@@ -40,23 +44,22 @@ pub(crate) struct Arrived<S: Socket> {
 pub(crate) async fn arrive<S: Socket, H>(
     admitted: Box<Admitted<S>>,
     shared: &Shared<H>,
-    alarm: &mut Alarm,
-    watch: &mut DrainWatch,
 ) -> Result<Arrived<S>, (CloseReason, Phase)> {
+    let (mut alarm, mut watch) = (Alarm::default(), shared.drain.watch());
     let Admitted { accepted, mut client, mut refused_by } = *admitted;
     let (context, clock) = (shared.context.clone(), shared.context.clock);
     let ends = Ends { side: Side::Downstream, peer: accepted.peer, local: accepted.local };
     if accepted.socket.is_plain() {
         let machine = shared.begin(refused_by, clock.now());
         let leg = Leg::open(machine, accepted.socket, ends, context, clock.now());
-        return Ok(Arrived { leg, refused_by, client });
+        return Ok(Arrived { leg, alarm, watch, refused_by, client });
     }
     let is_named_now = accepted.socket.awaits_peer();
     let patience = if refused_by.is_some() { context.linger.timeout } else { Duration::MAX };
     let machine = Arriving::new(clock.now(), shared.config.handshake_timeout.min(patience));
     let mut leg = Leg::open(machine, accepted.socket, ends, context, clock.now());
-    if !shake_hands(&mut leg, shared, alarm, watch).await {
-        return Err(leg.close(alarm, watch).await);
+    if !shake_hands(&mut leg, shared, &mut alarm, &mut watch).await {
+        return Err(leg.close(&mut alarm, &mut watch).await);
     }
     if is_named_now && refused_by.is_none() {
         // What a limit counts is the client, and not a proxy that stands before us.
@@ -66,7 +69,7 @@ pub(crate) async fn arrive<S: Socket, H>(
                 shared.context.observer.refused(limit.label());
                 if shared.config.over_limit.decide(limit) == Overflow::Close {
                     leg.machine_mut().end(Intent::Close(CloseReason::Refused(limit.label())));
-                    return Err(leg.close(alarm, watch).await);
+                    return Err(leg.close(&mut alarm, &mut watch).await);
                 }
                 refused_by = Some(limit);
                 ClientPlace::none()
@@ -74,7 +77,7 @@ pub(crate) async fn arrive<S: Socket, H>(
         };
     }
     let machine = shared.begin(refused_by, clock.now());
-    Ok(Arrived { leg: leg.turn(machine), refused_by, client })
+    Ok(Arrived { leg: leg.turn(machine), alarm, watch, refused_by, client })
 }
 
 /// Makes a connection ready to carry HTTP; `false` when it never will be, and its machine says why.
