@@ -131,7 +131,8 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         let mut flushed = self.poll_flush(cx, now);
         if let Poll::Ready(Ok(())) = flushed {
             self.socket_mut().conclude();
-            flushed = self.poll_flush(cx, now);
+            // Nothing else is owed: whoever is gone before TLS could say that this is the end has missed nothing.
+            flushed = self.poll_flush(cx, now).map(|_| Ok(()));
         }
         if let Poll::Ready(flushed) = flushed {
             return Poll::Ready(flushed.map_err(|fault| self.reason_of(fault)));
