@@ -381,7 +381,7 @@ impl<S: Socket> Http2<S> {
             Some(CloseReason::PeerClosed | CloseReason::Truncated | CloseReason::Agreed) | None if has_answered => {
                 CallError::Protocol(ProtocolError::TruncatedBody)
             }
-            Some(CloseReason::PeerClosed) | None => CallError::Closed,
+            Some(CloseReason::PeerClosed | CloseReason::Agreed) | None => CallError::Closed,
             Some(CloseReason::PeerReset(fault) | CloseReason::PeerUnreachable(fault) | CloseReason::Local(fault)) => {
                 CallError::Io(fault)
             }

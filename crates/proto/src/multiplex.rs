@@ -177,8 +177,18 @@ impl<R: Role> Multiplex<R> {
     pub fn receive_end(&mut self) {
         self.end_with(Intent::Close(match self.watch.is_amid_frame() {
             true => CloseReason::Truncated,
+            false if self.has_been_finished() => CloseReason::Agreed,
             false => CloseReason::PeerClosed,
         }));
+    }
+
+    /// Whether an origin has said that it ends the connection once it has acted on all that was asked for. What ends with it
+    /// all the same, its own stream tells of: here one can be open that is whole.
+    fn has_been_finished(&self) -> bool {
+        let acts_on_all = |goaway: GoAway| !goaway.is_announcement() && goaway.last_stream >= self.watch.last_opened();
+        R::SIDE == Side::Upstream
+            && self.going == Going::Final(CloseReason::Agreed)
+            && self.watch.peer_goaway().is_some_and(acts_on_all)
     }
 
     /// The framing layer has ended the connection for this reason. Where its GOAWAY went out, that said as much, or more.

@@ -236,6 +236,7 @@ fn a_flood_ends_it_by_its_name() {
 fn what_nobody_has_said_of_the_end_can_be_said() {
     let flooded = |sent: &[u8]| {
         let mut multiplex = client(config());
+        multiplex.open_stream(at(1));
         multiplex.send(sent, at(1)).expect("nothing is too much yet");
         assert!((0..10_000).any(|_| multiplex.receive(SETTINGS, at(2)).is_err()));
         multiplex.unsaid_goaway().map(|said| said.frame().to_vec())
@@ -295,6 +296,16 @@ fn an_origins_end_is_heeded() {
     assert_eq!(multiplex.peer_goaway().map(|goaway| goaway.last_stream), Some(1));
     multiplex.close_stream(at(5));
     assert_eq!((multiplex.intent(), multiplex.phase()), (Intent::Close(CloseReason::Agreed), Phase::Parked));
+
+    // Its FIN behind that is what was agreed, though a stream that it has answered is not closed here yet.
+    for (last, reason) in [(1, CloseReason::Agreed), (0, CloseReason::PeerClosed)] {
+        let mut multiplex = client(config());
+        multiplex.open_stream(at(2));
+        multiplex.send(b"\0\0\x01\x01\x05\0\0\0\x01x", at(2)).unwrap();
+        multiplex.receive(&goaway(last, ErrorCode::None), at(3)).unwrap();
+        multiplex.receive_end();
+        assert_eq!(multiplex.intent(), Intent::Close(reason), "{last}");
+    }
 
     let mut multiplex = client(config());
     multiplex.receive(&goaway(0, ErrorCode::EnhanceYourCalm), at(3)).unwrap();
