@@ -1,12 +1,15 @@
 //! One attack after the other: the attacker's connection ends by the attack's name, within bounds, and others are served.
 
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt;
 
 use crate::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, PING, PRIORITY, Raw, SETTINGS,
     WINDOW_UPDATE, block, frame, get, post, request, reset,
 };
-use crate::rig::{OK, config, play};
+use crate::peer::MANNERS;
+use crate::rig::{OK, config, play, play_on};
 
 /// More than any attack is borne.
 const MAX_ATTACK_BYTES: usize = 4 << 20;
@@ -141,4 +144,28 @@ fn window_update() {
 #[test]
 fn unknown_frames() {
     holds(vec![], |_| frame(0xbe, 0, 0, b"?"), "unknown-frames");
+}
+
+/// No more than one answer waits in the framing layer, which reads nothing while it does: so this is no flood by name, but a
+/// client that takes nothing.
+#[test]
+fn answers_that_nobody_reads() {
+    let plan = "http2 send=500 receive=500".parse().unwrap();
+    let known = play_on(&plan, MANNERS[0], &config(), |rig| async move {
+        let mut raw = Raw::begin(rig.connect().await, &[]).await;
+        raw.settle().await;
+        raw.write(&get(1, "/never")).await;
+        // As fast as is borne for ever.
+        let ping = frame(PING, 0, 0, b"12345678");
+        for _ in 0..500 {
+            if !rig.told.ends().is_empty() {
+                return;
+            }
+            let _ = tokio::time::timeout(Duration::from_millis(60), raw.socket.write_all(&ping)).await;
+            rig.sleep(60).await;
+        }
+        panic!("it is borne");
+    });
+    assert_eq!(known.ends, ["timeout-write in response"]);
+    assert_eq!(known.exchanges, ["1. GET /never HTTP/2 0 reset 0>0 timeout-write"]);
 }

@@ -94,14 +94,14 @@ pub(crate) fn reset(stream: u32, code: u32) -> Vec<u8> {
 }
 
 /// A client that writes frames by hand, and answers only what it is told to.
-pub(crate) struct Raw {
-    pub(crate) socket: SimSocket,
+pub(crate) struct Raw<S = SimSocket> {
+    pub(crate) socket: S,
     read: Vec<u8>,
 }
 
-impl Raw {
+impl<S: Socket> Raw<S> {
     /// One that has said that it speaks HTTP/2, with these settings.
-    pub(crate) async fn begin(socket: SimSocket, settings: &[(u16, u32)]) -> Self {
+    pub(crate) async fn begin(socket: S, settings: &[(u16, u32)]) -> Self {
         let mut raw = Self::silent(socket);
         let settings: Vec<u8> =
             settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
@@ -111,7 +111,7 @@ impl Raw {
     }
 
     /// One that has said nothing.
-    pub(crate) fn silent(socket: SimSocket) -> Self {
+    pub(crate) fn silent(socket: S) -> Self {
         Self { socket, read: Vec::new() }
     }
 

@@ -101,6 +101,11 @@ impl<S: Socket> Handler<S> for Scripted {
                 exchange.send_head(&mut head(200), BodyLength::Known(10))?;
                 exchange.send(b"hello", false).await
             }
+            "/half-waits" => {
+                exchange.send_head(&mut head(200), BodyLength::Known(10))?;
+                exchange.send(b"hello", false).await?;
+                std::future::pending().await
+            }
             "/half-panics" => {
                 exchange.send_head(&mut head(200), BodyLength::Known(10))?;
                 exchange.send(b"hello", false).await?;

@@ -4,12 +4,16 @@
 // A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod certificate;
 mod drains;
 mod exchanges;
 mod faults;
 mod floods;
 mod frames;
 mod handler;
+mod http1;
+mod lifecycle;
 mod lives;
+mod peer;
 mod rig;
 mod streams;

@@ -8,11 +8,14 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, StatusCode};
+use sheave_lifecycle::close::Severity;
 use sheave_lifecycle::drain::{DrainPlan, DrainReport};
 use sheave_lifecycle::observe::{Closed, ExchangeEnd, Moved, Observer, Opened, Outcome};
 use sheave_net::clock::Clock;
 use sheave_net::dial::Connect;
 use sheave_net::drain::Drain;
+use sheave_net::socket::Socket;
+use sheave_net::tls::listener::TlsListener;
 use sheave_proto::config::{ConnectionConfig, Timeouts};
 use sheave_proto::h2_config::Http2Config;
 use sheave_server::config::ServerConfig;
@@ -24,6 +27,7 @@ use sheave_sim::socket::SimSocket;
 use tokio::task::JoinHandle;
 
 use crate::handler::Scripted;
+use crate::peer::{MANNERS, Manner};
 
 pub(crate) const FRONT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
 
@@ -33,6 +37,7 @@ pub(crate) struct Told {
     ends: Mutex<Vec<String>>,
     exchanges: Mutex<Vec<String>>,
     opened: Mutex<u32>,
+    worst: Mutex<Option<Severity>>,
     moved: Mutex<Vec<&'static str>>,
 }
 
@@ -47,6 +52,8 @@ impl Observer for Told {
 
     fn closed(&self, it: &Closed) {
         self.ends.lock().unwrap().push(format!("{} in {}", it.reason, it.phase.label()));
+        let mut worst = self.worst.lock().unwrap();
+        *worst = (*worst).max(Some(it.reason.severity(it.side, it.phase)));
     }
 
     fn exchange_ended(&self, it: &ExchangeEnd<'_>) {
@@ -74,6 +81,8 @@ pub(crate) struct Known {
     pub(crate) exchanges: Vec<String>,
     /// To which phases connections moved.
     pub(crate) moved: Vec<&'static str>,
+    /// The worst of the connections' ends.
+    pub(crate) severity: Severity,
     /// What became of connections in the drain with which each run ends.
     pub(crate) report: DrainReport,
 }
@@ -129,12 +138,22 @@ pub(crate) fn config() -> ServerConfig {
 
 /// Plays `script` against a server of `config`, drains it, and holds to it that nothing is left.
 pub(crate) fn play<F: Future<Output = ()>>(config: &ServerConfig, script: impl FnOnce(Rig) -> F + 'static) -> Known {
-    play_plan(&Plan::calm("http2"), config, script)
+    play_in(MANNERS[0], config, script)
 }
 
-/// As [`play`], on the network of `plan`.
-pub(crate) fn play_plan<F: Future<Output = ()>>(
+/// As [`play`], with a listener that secures connections where they are to be.
+pub(crate) fn play_in<F: Future<Output = ()>>(
+    manner: Manner,
+    config: &ServerConfig,
+    script: impl FnOnce(Rig) -> F + 'static,
+) -> Known {
+    play_on(&Plan::calm("http2"), manner, config, script)
+}
+
+/// As [`play_in`], on the network of `plan`.
+pub(crate) fn play_on<F: Future<Output = ()>>(
     plan: &Plan,
+    manner: Manner,
     config: &ServerConfig,
     script: impl FnOnce(Rig) -> F + 'static,
 ) -> Known {
@@ -144,7 +163,7 @@ pub(crate) fn play_plan<F: Future<Output = ()>>(
     let record = run(plan, |net| async move {
         let handler = Scripted::default();
         let server = Server::new(handler.clone(), config, Clock::start(), observer.clone(), Drain::default());
-        let listener = net.listen(FRONT);
+        let listener = TlsListener::new(net.listen(FRONT), manner.server_tls());
         let serving = tokio::spawn({
             let server = server.clone();
             async move { server.serve(listener).await }
@@ -161,7 +180,8 @@ pub(crate) fn play_plan<F: Future<Output = ()>>(
     assert_eq!(opened as usize, ends.len(), "every connection ends with one reason");
     let moved = std::mem::take(&mut *told.moved.lock().unwrap());
     let report = report.lock().unwrap().take().unwrap();
-    Known { ends, exchanges: told.exchanges(), moved, report }
+    let severity = told.worst.lock().unwrap().unwrap_or(Severity::Benign);
+    Known { ends, exchanges: told.exchanges(), moved, severity, report }
 }
 
 impl Rig {
@@ -195,7 +215,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn over(socket: SimSocket) -> Self {
+    pub(crate) async fn over(socket: impl Socket + 'static) -> Self {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(1 << 20).initial_connection_window_size(1 << 20);
         let (send, connection) = builder.handshake(socket).await.unwrap();
