@@ -45,10 +45,18 @@ macro_rules! pass_on {
 
 impl<A: Observer, B: Observer> Observer for Both<A, B> {
     pass_on!(self => self.0, self.1);
+
+    fn hears_exchanges(&self) -> bool {
+        self.0.hears_exchanges() || self.1.hears_exchanges()
+    }
 }
 
 impl<O: Observer + ?Sized> Observer for Arc<O> {
     pass_on!(self => (**self));
+
+    fn hears_exchanges(&self) -> bool {
+        (**self).hears_exchanges()
+    }
 }
 
 #[cfg(test)]
@@ -56,6 +64,14 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::observe::Silent;
+
+    #[test]
+    fn exchanges_are_told_where_one_of_them_listens() {
+        assert!(!Both(Silent, Arc::new(Silent)).hears_exchanges());
+        assert!(Both(Silent, Arc::new(Heard::default())).hears_exchanges());
+        assert!(Both(Heard::default(), Silent).hears_exchanges());
+    }
 
     #[derive(Default)]
     struct Heard(Mutex<Vec<String>>);

@@ -232,6 +232,11 @@ pub trait Observer: Send + Sync {
     fn accept_failed(&self, _: IoFault) {}
     /// An exchange on this downstream connection has become a tunnel: its end will say so, too.
     fn switched(&self, _: ConnectionId) {}
+    /// Whether anybody wants to know of exchanges. Where nobody does, nothing is gathered for [`Self::exchange_ended`], which
+    /// is not called. Asked at the end of each.
+    fn hears_exchanges(&self) -> bool {
+        true
+    }
     /// An exchange is over.
     fn exchange_ended(&self, _: &ExchangeEnd<'_>) {}
     /// An origin could not be reached; no connection came to be.
@@ -252,4 +257,8 @@ pub trait Observer: Send + Sync {
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Silent;
 
-impl Observer for Silent {}
+impl Observer for Silent {
+    fn hears_exchanges(&self) -> bool {
+        false
+    }
+}

@@ -21,6 +21,9 @@ use crate::guard::Guarded;
 /// However an exchange ends, also by its task being dropped in the middle of it, it is told once how.
 impl<S: Socket> Drop for Exchange<'_, S> {
     fn drop(&mut self) {
+        if !self.context().observer.hears_exchanges() {
+            return;
+        }
         let is_whole =
             self.has_answered() && !carried!(&self.carrier, it => it.has_unsent()) && !self.record.is_cut_off;
         if !is_whole {
