@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h2::client::{Builder, Connection};
 use h2::{Ping, PingPong};
 use sheave_lifecycle::close::CloseReason;
+use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::time::Time;
 use sheave_net::alarm::Alarm;
@@ -28,19 +29,22 @@ type Framing<S> = Connection<Lent<Multiplex<Client>, S>, Bytes>;
 /// Begins HTTP/2 on a connection that is ready for it, and has a task drive it for as long as it lives.
 ///
 /// # Errors
-/// The connection ended before our preface was written.
+/// The connection ended before our preface was written, or took none of it for the time that a write may stand still.
 pub(crate) async fn begin<S: Socket + 'static>(
     leg: MultiplexLeg<S>,
     place: Place<S>,
     config: Arc<ConnectionConfig>,
 ) -> Result<Arc<Multiplexed<S>>, CloseReason> {
     let (wire, lent) = leg.lend();
-    let (requests, framing) = match builder(&config).handshake::<_, Bytes>(lent).await {
-        Ok(begun) => begun,
-        Err(_) => {
+    let write_timeout = wire.with(|leg| leg.context().write_timeout);
+    let handshake = builder(&config).handshake::<_, Bytes>(lent);
+    let (requests, framing) = match tokio::time::timeout(write_timeout, handshake).await {
+        Ok(Ok(begun)) => begun,
+        failed => {
+            let reason = if failed.is_err() { CloseReason::TimedOut(Timer::Write) } else { CloseReason::PeerClosed };
             let mut leg = Wire::take_back(wire);
-            leg.machine_mut().end(Intent::Abort(CloseReason::PeerClosed));
-            let reason = leg.machine().intent().reason().unwrap_or(CloseReason::PeerClosed);
+            leg.machine_mut().end(Intent::Abort(reason));
+            let reason = leg.machine().intent().reason().unwrap_or(reason);
             leg.close_now();
             return Err(reason);
         }
