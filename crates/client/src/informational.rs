@@ -8,9 +8,11 @@ use sheave_proto::head::ResponseHead;
 
 use crate::answer::parts_of;
 
+type Show = dyn Fn(&Response<()>) + Send + Sync;
+
 /// Who is shown interim responses.
 #[derive(Clone)]
-pub(crate) struct OnInformational(Arc<dyn Fn(&Response<()>) + Send + Sync>);
+pub(crate) struct OnInformational(Arc<Show>);
 
 impl OnInformational {
     pub(crate) fn new(show: impl Fn(&Response<()>) + Send + Sync + 'static) -> Self {

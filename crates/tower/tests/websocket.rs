@@ -76,6 +76,23 @@ fn over_our_own_upgrade() {
         let rig = Rig::start(ServiceHandler::new(Router::new().route("/", any(echo))));
         talk(&rig, "/").await;
         assert_eq!(reqwest::get(rig.url("/")).await.unwrap().status(), 426);
+
+        // With our own client, too.
+        let client = sheave_client::client::Client::new();
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        let offer = client.get(rig.url("/")).header(CONNECTION, "upgrade").header(UPGRADE, "websocket");
+        let response = offer.header(SEC_WEBSOCKET_KEY, key).send().await.unwrap();
+        assert_eq!(response.headers()[SEC_WEBSOCKET_ACCEPT], derive_accept_key(key.as_bytes()));
+        let stream = response.upgrade().await.unwrap();
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+        socket.send(Message::text("anybody there?")).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("anybody there?"));
+        socket.close(None).await.unwrap();
+        while let Some(Ok(message)) = socket.next().await {
+            assert!(message.is_close());
+        }
+        drop(socket);
+        assert_eq!(client.pool_stats().busy, 0);
         rig.finish().await;
     });
 }
