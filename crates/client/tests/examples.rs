@@ -43,3 +43,21 @@ fn concurrent() {
         assert_eq!(origin.requests().len(), 40);
     });
 }
+
+#[test]
+fn fetch() {
+    let program = built("fetch");
+    run_in_parallel(async {
+        let origin = Origin::friendly().await;
+        let url = format!("http://{}/", origin.address);
+        let asked = tokio::task::spawn_blocking(move || {
+            Command::new(program).args([url.as_str(), &url, &url]).output().unwrap()
+        });
+        let output = asked.await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said, "200 HTTP/1.1 new\n200 HTTP/1.1 reused\n200 HTTP/1.1 reused\n");
+        assert_eq!(output.stdout, b"ok".repeat(3));
+        assert_eq!(origin.accepted(), 1);
+    });
+}

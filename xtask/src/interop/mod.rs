@@ -4,6 +4,7 @@ mod announced;
 mod base;
 mod certificates;
 mod checks;
+mod client;
 mod curl;
 mod files;
 mod fronts;

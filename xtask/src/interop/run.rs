@@ -10,6 +10,7 @@ use super::announced;
 use super::base::Base;
 use super::certificates;
 use super::checks::{CHECKS, Target};
+use super::client;
 use super::files::Files;
 use super::fronts;
 use super::grpc;
@@ -48,8 +49,15 @@ pub(super) struct SetUp {
 
 /// All set-ups beside those of an origin each.
 fn others() -> impl Iterator<Item = &'static SetUp> {
-    let all =
-        [fronts::SET_UPS, announced::SET_UPS, openssl::SET_UPS, grpc::SET_UPS, streams::SET_UPS, websocket::SET_UPS];
+    let all = [
+        fronts::SET_UPS,
+        announced::SET_UPS,
+        openssl::SET_UPS,
+        grpc::SET_UPS,
+        streams::SET_UPS,
+        websocket::SET_UPS,
+        client::SET_UPS,
+    ];
     all.into_iter().flatten()
 }
 
