@@ -67,11 +67,20 @@ pub struct FrameWatch {
     last_opened: u32,
     /// PING and SETTINGS that were received and not yet acknowledged.
     unanswered: u32,
-    has_settings: bool,
+    settings: Settings,
     has_pong: bool,
     peer_goaway: Option<GoAway>,
     own_goaway: Option<GoAway>,
     flood: Option<Flood>,
+}
+
+/// How far the peer's first SETTINGS came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Settings {
+    Awaited,
+    /// Its header came; what it says may not have.
+    Begun,
+    Whole,
 }
 
 /// A head of which not all frames came.
@@ -103,7 +112,7 @@ impl FrameWatch {
             last_stream: 0,
             last_opened: 0,
             unanswered: 0,
-            has_settings: false,
+            settings: Settings::Awaited,
             has_pong: false,
             peer_goaway: None,
             own_goaway: None,
@@ -125,6 +134,7 @@ impl FrameWatch {
         let mut header_since = self.frame_since.filter(|_| !was_in_payload);
         let mut began = None;
         while let Some(frame) = self.received.next(&mut input) {
+            self.note_whole_settings();
             let since = header_since.take().unwrap_or(now);
             began = Some(since);
             if let Err(flood) = self.judge_received(frame, since, now) {
@@ -138,6 +148,7 @@ impl FrameWatch {
             let since = if began.is_some() || was_in_payload { None } else { self.frame_since };
             self.frame_since = self.received.is_amid().then_some(since.unwrap_or(now));
             self.forget_whole_head();
+            self.note_whole_settings();
         }
         Ok(())
     }
@@ -192,9 +203,9 @@ impl FrameWatch {
         self.sent.is_between()
     }
 
-    /// Whether the peer's first SETTINGS came: it does speak HTTP/2.
+    /// Whether the peer's first SETTINGS came, and all that they say: it does speak HTTP/2.
     pub fn has_settings(&self) -> bool {
-        self.has_settings
+        self.settings == Settings::Whole
     }
 
     /// Whether a PING of ours was answered since this was last asked.
@@ -215,6 +226,13 @@ impl FrameWatch {
     /// The highest stream that the peer opened; zero for none.
     pub fn last_stream(&self) -> u32 {
         self.last_stream
+    }
+
+    /// The frame before this point is whole.
+    fn note_whole_settings(&mut self) {
+        if self.settings == Settings::Begun {
+            self.settings = Settings::Whole;
+        }
     }
 
     /// The frame that was received last is whole: so is its head, where it was the last of it.
@@ -265,7 +283,9 @@ impl FrameWatch {
             Kind::ResetStream => {}
             Kind::Settings if frame.is_ack() => {}
             Kind::Settings => {
-                self.has_settings = true;
+                if self.settings == Settings::Awaited {
+                    self.settings = Settings::Begun;
+                }
                 self.unanswered += 1;
                 buckets.settings.take(now).or_flood(Flood::Settings)?;
                 return (self.unanswered <= floods.max_unanswered).or_flood(Flood::Unanswered);

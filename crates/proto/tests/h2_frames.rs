@@ -343,8 +343,14 @@ fn a_preface_is_waited_for_as_a_head_is() {
     assert_eq!((watch.deadline(), watch.has_settings()), (None, false));
     watch.receive(&frame(SETTINGS, ACK, 0, &[]), ms(2000)).unwrap();
     assert!(!watch.has_settings(), "an acknowledgement is none");
-    watch.receive(&frame(SETTINGS, 0, 0, &[0; 6]), ms(2000)).unwrap();
+    let settings = frame(SETTINGS, 0, 0, &[0; 6]);
+    for byte in &settings {
+        assert!(!watch.has_settings(), "what they say is not here yet");
+        watch.receive(&[*byte], ms(2000)).unwrap();
+    }
     assert!(watch.has_settings());
+    watch.receive(&settings[..10], ms(2000)).unwrap();
+    assert!(watch.has_settings(), "later ones change what was said");
 }
 
 #[test]
