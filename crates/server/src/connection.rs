@@ -50,28 +50,27 @@ enum Turn<E, R> {
 pub(crate) fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place: Place<H>) -> impl Future<Output = ()> {
     // A block, as a function would keep twice what it was called with.
     async move {
-        let shared = place.shared();
-        let Arrived { leg, alarm, watch, refused_by, client } = match Box::pin(arrive(admitted, shared)).await {
+        let Arrived { leg, alarm, watch, refused_by, client } = match Box::pin(arrive(admitted, place.shared())).await {
             Ok(arrived) => arrived,
-            Err(ended) => return shared.count(ended),
+            Err(ended) => return place.shared().count(ended),
         };
-        let mut idle = Idle { leg, alarm, watch };
+        let mut idle = Idle { leg, alarm, watch, waiting: Waiting::new(None) };
         let agreed = idle.leg.socket().secured().map(|secured| secured.alpn);
         let mut is_http2 = agreed.flatten() == Some(Alpn::Http2);
         // RFC 9113 §3.3: behind TLS, only what was agreed on.
-        let is_by_preface = agreed.is_none() && shared.config.prior_knowledge;
-        let mut waiting = Waiting::new(is_by_preface.then(Preface::default));
+        let is_by_preface = agreed.is_none() && place.shared().config.prior_knowledge;
+        idle.waiting = Waiting::new(is_by_preface.then(Preface::default));
         let mut farewell = Farewell::default();
         while !is_http2 && idle.leg.machine().intent() == Intent::Continue {
-            waiting.begin();
+            idle.waiting.begin();
             // In no variable, which would have its place until the end of the turn.
-            let turn = match poll_fn(|cx| idle.poll(&mut waiting, cx)).await {
+            let turn = match poll_fn(|cx| idle.poll(cx)).await {
                 Next::Http2 => {
                     is_http2 = true;
                     continue;
                 }
                 Next::Request(head) => match refused_by {
-                    None => Turn::Exchange(Box::pin(exchange(&mut idle, head, shared, &mut farewell))),
+                    None => Turn::Exchange(Box::pin(exchange(&mut idle, head, place.shared(), &mut farewell))),
                     Some(limit) => {
                         let machine = idle.leg.machine_mut();
                         machine.start_drain();
@@ -89,11 +88,11 @@ pub(crate) fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place:
         }
         // What comes now has more to remember, which a connection of HTTP/1 is not to pay for while it lives.
         let ended = match is_http2 {
-            true => Box::pin(idle.multiplex(shared, refused_by)).await,
+            true => Box::pin(idle.multiplex(place.shared(), refused_by)).await,
             false => Box::pin(idle.close()).await,
         };
         drop(client);
-        shared.count(ended);
+        place.shared().count(ended);
     }
 }
 
@@ -102,11 +101,12 @@ struct Idle<S: Socket> {
     leg: ServerLeg<S>,
     alarm: Alarm,
     watch: DrainWatch,
+    waiting: Waiting,
 }
 
 impl<S: Socket> Idle<S> {
-    fn poll(&mut self, waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<Next> {
-        waiting.poll(&mut self.leg, &mut self.alarm, &mut self.watch, cx)
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.waiting.poll(&mut self.leg, &mut self.alarm, &mut self.watch, cx)
     }
 
     async fn multiplex<H: Handler<S>>(mut self, shared: &Shared<H>, refused_by: Option<Limit>) -> (CloseReason, Phase) {
@@ -122,7 +122,7 @@ impl<S: Socket> Idle<S> {
 
 /// One exchange, from the request's head to the moment in which the next may begin.
 async fn exchange<S: Socket, H: Handler<S>>(
-    Idle { leg, alarm, watch }: &mut Idle<S>,
+    Idle { leg, alarm, watch, .. }: &mut Idle<S>,
     head: RequestHead,
     shared: &Shared<H>,
     farewell: &mut Farewell,
@@ -166,7 +166,7 @@ async fn exchange<S: Socket, H: Handler<S>>(
 }
 
 /// Answers something that is no request, or is not looked at: the connection ends with it.
-async fn refuse<S: Socket>(Idle { leg, alarm, watch }: &mut Idle<S>, answer: Answer, request: Option<RequestHead>) {
+async fn refuse<S: Socket>(Idle { leg, alarm, watch, .. }: &mut Idle<S>, answer: Answer, request: Option<RequestHead>) {
     let clock = leg.context().clock;
     let now = clock.now();
     let request = request.as_ref();
@@ -217,6 +217,6 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small() {
         let (leg, whole) = (size_of::<ServerLeg<TcpStream>>(), future_size(serve::<TcpStream, Nobody>));
-        assert!(whole <= leg + 176, "a connection's task has {whole} bytes, its leg {leg}");
+        assert!(whole <= leg + 160, "a connection's task has {whole} bytes, its leg {leg}");
     }
 }
