@@ -46,7 +46,7 @@ impl<S: Socket> Answer<S> {
     ///
     /// # Errors
     /// It has more fields than there is room for.
-    pub(crate) fn of(conversation: Conversation<S>, arrived: Arrived, attempts: u32) -> Result<Self, ErrorKind> {
+    pub(crate) fn of(conversation: Box<Conversation<S>>, arrived: Arrived, attempts: u32) -> Result<Self, ErrorKind> {
         let call = conversation.call();
         let facts = ConnectionFacts {
             address: call.address(),
@@ -60,7 +60,7 @@ impl<S: Socket> Answer<S> {
         let head = arrived.head.as_ref().ok_or_else(|| refused(ProtocolError::TruncatedHead))?;
         let limit = usize::from(u16::MAX);
         let parts = parts_of(head).ok_or_else(|| refused(ProtocolError::TooManyFields { limit }))?;
-        let mut rest = Rest { conversation: Some(Box::new(conversation)), ready: Bytes::new(), trailers: None };
+        let mut rest = Rest { conversation: Some(conversation), ready: Bytes::new(), trailers: None };
         let content = rest.take(arrived);
         Ok(Self { parts, facts, rest, content })
     }

@@ -259,14 +259,16 @@ impl<C: Connect + 'static> Inner<C> {
         }
         let awaits_continue = outgoing.expects_continue.then(|| now.after(self.settings.continue_timeout));
         let content = std::mem::take(&mut outgoing.content);
-        let mut conversation = Conversation::begin(
+        // In the box in which it goes to the response, so that no future around this one is as large as a connection: each
+        // is moved into the next.
+        let mut conversation = Box::new(Conversation::begin(
             call,
             (content, prepared.length),
             self.clock,
             until,
             awaits_continue,
             outgoing.on_informational.clone(),
-        );
+        ));
         match std::future::poll_fn(|cx| conversation.poll_arrived(cx)).await {
             Ok(arrived) => Answer::of(conversation, arrived, made).map_err(Failed::Finally),
             Err(broken) => {
