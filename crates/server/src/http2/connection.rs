@@ -149,7 +149,8 @@ async fn live<S: Socket, H: Handler<S>>(
                             leg.machine().exchanges()
                         });
                         let opened = Opened { request, respond, number, link: link.clone() };
-                        streams.push(run(opened, refused_by, shared));
+                        // In a box of its own, as the set keeps room for one even while there is none.
+                        streams.push(Box::pin(run(opened, refused_by, shared)));
                     }
                     Poll::Ready(Some(Err(error))) => break Some(Some(error)),
                     Poll::Ready(None) => break Some(None),
