@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use crate::error::InvalidField;
 use crate::grammar::{is_text, is_token, trim};
-use crate::known::Known;
+use crate::known::{Known, bit};
 use crate::list::Members;
 
 /// The field lines of a head or a trailer section.
@@ -21,6 +21,8 @@ use crate::list::Members;
 pub struct Fields {
     bytes: Vec<u8>,
     lines: Vec<Line>,
+    /// A bit for each known name that a line had or has: most questions are for names that never were here.
+    seen: u64,
 }
 
 /// Room for the first lines of a head that is built line by line.
@@ -55,18 +57,19 @@ impl Fields {
     /// No lines, and no memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), lines: Vec::new() }
+        Self { bytes: Vec::new(), lines: Vec::new(), seen: 0 }
     }
 
     /// No lines, and memory for so many, whose text has so many bytes together.
     #[must_use]
     pub fn with_capacity(lines: usize, bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines) }
+        Self { bytes: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines), seen: 0 }
     }
 
     /// The lines that a parser has checked; `lines` point into `bytes`.
-    pub(crate) const fn from_parsed(bytes: Vec<u8>, lines: Vec<Line>) -> Self {
-        Self { bytes, lines }
+    pub(crate) fn from_parsed(bytes: Vec<u8>, lines: Vec<Line>) -> Self {
+        let seen = lines.iter().fold(0, |seen, line| seen | bit_of(line.known));
+        Self { bytes, lines, seen }
     }
 
     /// How many lines there are.
@@ -85,6 +88,7 @@ impl Fields {
     pub fn clear(&mut self) {
         self.lines.clear();
         self.bytes.clear();
+        self.seen = 0;
     }
 
     /// The lines in their order.
@@ -106,7 +110,7 @@ impl Fields {
 
     /// The values of all lines of this name, in their order.
     pub fn get_all(&self, name: Known) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
-        self.lines.iter().filter(move |line| line.known == Some(name)).map(|line| line.of(&self.bytes).value)
+        self.lines_seen(name).iter().filter(move |line| line.known == Some(name)).map(|line| line.of(&self.bytes).value)
     }
 
     /// The value of the first line of this name, in any case. For known names [`get`](Self::get) is quicker.
@@ -120,13 +124,13 @@ impl Fields {
     /// True when a line of this name exists.
     #[must_use]
     pub fn contains(&self, name: Known) -> bool {
-        self.lines.iter().any(|line| line.known == Some(name))
+        self.lines_seen(name).iter().any(|line| line.known == Some(name))
     }
 
     /// How many lines of this name there are.
     #[must_use]
     pub fn count(&self, name: Known) -> usize {
-        self.lines.iter().filter(|line| line.known == Some(name)).count()
+        self.lines_seen(name).iter().filter(|line| line.known == Some(name)).count()
     }
 
     /// Appends a line. Blanks around the value are left out.
@@ -135,6 +139,30 @@ impl Fields {
     /// [`InvalidField::Value`] when the value cannot be sent; nothing is changed then.
     pub fn push(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
         let line = self.store(name.as_str().as_bytes(), checked_value(value)?, Some(name))?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Appends a line whose value is `parts` one after the other, with no blank at either end.
+    ///
+    /// # Errors
+    /// [`InvalidField::Value`] when the value cannot be sent; nothing is changed then.
+    pub fn push_joined(&mut self, name: Known, parts: &[&[u8]]) -> Result<(), InvalidField> {
+        let before = self.bytes.len();
+        let mut line = self.store(name.as_str().as_bytes(), b"", Some(name))?;
+        self.bytes.truncate(self.bytes.len() - 2);
+        let start = self.bytes.len();
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        let value = &self.bytes[start..];
+        let is_right = is_text(value) && trim(value).len() == value.len();
+        match u32::try_from(value.len()) {
+            Ok(len) if is_right => line.value_len = len,
+            _ => {
+                self.bytes.truncate(before);
+                return Err(InvalidField::Value);
+            }
+        }
+        self.bytes.extend_from_slice(b"\r\n");
         self.lines.push(line);
         Ok(())
     }
@@ -167,7 +195,7 @@ impl Fields {
     /// [`InvalidField::Value`] when the value cannot be sent; nothing is changed then.
     pub fn set(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
         let line = self.store(name.as_str().as_bytes(), checked_value(value)?, Some(name))?;
-        match self.lines.iter().position(|line| line.known == Some(name)) {
+        match self.lines_seen(name).iter().position(|line| line.known == Some(name)) {
             None => self.lines.push(line),
             Some(first) => {
                 self.lines[first] = line;
@@ -183,9 +211,19 @@ impl Fields {
 
     /// Removes every line of this name and says how many there were.
     pub fn remove(&mut self, name: Known) -> usize {
+        if self.lines_seen(name).is_empty() {
+            return 0;
+        }
         let before = self.lines.len();
         self.lines.retain(|line| line.known != Some(name));
         before - self.lines.len()
+    }
+
+    /// Removes every line whose name has its bit in `names`.
+    pub(crate) fn remove_known(&mut self, names: u64) {
+        if self.seen & names != 0 {
+            self.lines.retain(|line| bit_of(line.known) & names == 0);
+        }
     }
 
     /// Removes every line of this name, in any case, and says how many there were.
@@ -213,6 +251,11 @@ impl Fields {
     #[must_use]
     pub fn has_token(&self, name: Known, token: &str) -> bool {
         self.list(name).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// All lines, unless none of this name was ever among them.
+    fn lines_seen(&self, name: Known) -> &[Line] {
+        if self.seen & bit(name) == 0 { &[] } else { &self.lines }
     }
 
     /// At most so many bytes are written when all lines are.
@@ -250,6 +293,7 @@ impl Fields {
 
     /// Appends the bytes of a checked line, as we would write it, and says where they stand.
     fn store(&mut self, name: &[u8], value: &[u8], known: Option<Known>) -> Result<Line, InvalidField> {
+        self.seen |= bit_of(known);
         let line = Line {
             start: u32::try_from(self.bytes.len()).map_err(|_| InvalidField::Value)?,
             name_len: u16::try_from(name.len()).map_err(|_| InvalidField::Name)?,
@@ -267,6 +311,11 @@ impl Fields {
         self.bytes.extend_from_slice(b"\r\n");
         Ok(line)
     }
+}
+
+/// The bit of a line's name; none for one that is not known.
+fn bit_of(name: Option<Known>) -> u64 {
+    name.map_or(0, bit)
 }
 
 /// The value without the blanks around it, if it can be sent.
@@ -426,6 +475,39 @@ mod tests {
         assert_eq!(fields.push_named(&"n".repeat(65_536), b"a"), Err(InvalidField::Name));
         assert!(fields.is_empty());
         fields.push_named(&"n".repeat(65_535), b"a\tb \xff").unwrap();
+    }
+
+    #[test]
+    fn a_value_in_parts_is_taken_as_a_whole() {
+        let mut fields = fields(&[("A", "1")]);
+        fields.push_joined(Known::Via, &[b"1.1", b" ", b"sheave"]).unwrap();
+        fields.push_joined(Known::Age, &[]).unwrap();
+        for wrong in [&[b"a\r".as_slice(), b"\nB: c"] as &[&[u8]], &[b"a", b" "], &[b"\t", b"a"], &[b"\0"]] {
+            assert_eq!(fields.push_joined(Known::Via, wrong), Err(InvalidField::Value), "{wrong:?}");
+        }
+        fields.push(Known::Host, b"a").unwrap();
+        assert_eq!(lines(&fields), [("A", "1"), ("Via", "1.1 sheave"), ("Age", ""), ("Host", "a")]);
+        let mut out = BytesMut::new();
+        fields.write_to(&mut out, |_| true);
+        assert_eq!(out, "A: 1\r\nVia: 1.1 sheave\r\nAge: \r\nHost: a\r\n");
+    }
+
+    #[test]
+    fn what_was_never_there_is_not_looked_for_and_what_is_there_is_found() {
+        for &name in Known::ALL {
+            let mut fields = Fields::new();
+            assert!(!fields.contains(name) && fields.remove(name) == 0);
+            fields.push(name, b"1").unwrap();
+            fields.set(name, b"2").unwrap();
+            assert!(fields.contains(name) && fields.get(name) == Some(b"2") && fields.count(name) == 1);
+            let parsed = Fields::from_parsed(fields.bytes.clone(), fields.lines.clone());
+            assert!(parsed.contains(name) && Known::ALL.iter().all(|&other| other == name || !parsed.contains(other)));
+            fields.remove_known(!bit(name));
+            assert_eq!((fields.len(), fields.remove(name), fields.contains(name)), (1, 1, false));
+            fields.push(name, b"3").unwrap();
+            fields.remove_known(bit(name));
+            assert!(fields.is_empty());
+        }
     }
 
     #[test]

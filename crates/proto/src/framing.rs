@@ -145,19 +145,14 @@ pub fn answers_upgrade(fields: &Fields, offered: &[u8]) -> bool {
 
 /// `ends` is of interest in HTTP/2 alone: whether the head is the end of the message.
 fn declared(version: Version, ends: bool, fields: &Fields) -> Result<BodyLength, ProtocolError> {
-    let mut content_length = None;
-    let mut transfer_encoding = None;
-    for field in fields.iter() {
-        match field.known() {
-            // RFC 9112 §6.3 lets equal repetitions pass; whoever sends them wants two readers to disagree.
-            Some(Known::ContentLength) if content_length.replace(field.value()).is_some() => {
-                return Err(ProtocolError::RepeatedContentLength);
-            }
-            Some(Known::TransferEncoding) if transfer_encoding.replace(field.value()).is_some() => {
-                return Err(ProtocolError::InvalidTransferEncoding);
-            }
-            _ => {}
-        }
+    let (mut lengths, mut codings) = (fields.get_all(Known::ContentLength), fields.get_all(Known::TransferEncoding));
+    let (content_length, transfer_encoding) = (lengths.next(), codings.next());
+    // RFC 9112 §6.3 lets equal repetitions pass; whoever sends them wants two readers to disagree.
+    if lengths.next().is_some() {
+        return Err(ProtocolError::RepeatedContentLength);
+    }
+    if codings.next().is_some() {
+        return Err(ProtocolError::InvalidTransferEncoding);
     }
     match (content_length, transfer_encoding) {
         (None, None) if version == Version::Http2 && !ends => Ok(BodyLength::Chunked),

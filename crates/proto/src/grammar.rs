@@ -22,6 +22,26 @@ pub(crate) fn is_text(bytes: &[u8]) -> bool {
     all(bytes, is_text_byte, |word| has_less(word, b' ') | has(word, 0x7F))
 }
 
+/// Where the first control byte stands, HTAB among them; `None` where there is none.
+///
+/// Eight bytes at a time: values are short, and what stands behind them is seldom needed.
+#[inline]
+pub(crate) fn control(bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let no_delete = word ^ every(0x7F);
+        // A borrow can only lead astray behind a byte that is one indeed: the first one found is right.
+        let less = word.wrapping_sub(every(b' ')) & !word;
+        let found = (less | no_delete.wrapping_sub(every(1)) & !no_delete) & every(0x80);
+        if found != 0 {
+            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|&byte| byte < b' ' || byte == 0x7F)?;
+    Some(words.len() * 8 + at)
+}
+
 /// True for a byte that a request target may hold. RFC 3986 allows fewer, but what it excludes beyond these is sent in
 /// the wild and goes on byte for byte. Blanks, controls and bytes over 0x7E never; `#` neither: a fragment is not sent
 /// (RFC 9112 §3.2), and two readers might end the path at different places.
@@ -175,6 +195,28 @@ mod tests {
                     are_good(&[b'\t', byte, b'\t', b'a', b'a', b'a', b'a', b'a']),
                     is_good(b'\t') && is_good(byte)
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_control_byte_is_found_among_all_others() {
+        for len in 0..40 {
+            for filling in [b'a', b' ', 0x7E, 0x80, 0xFF] {
+                let mut bytes = vec![filling; len];
+                assert_eq!(control(&bytes), None);
+                for at in 0..len {
+                    for byte in 0..=u8::MAX {
+                        bytes[at] = byte;
+                        let expected = (byte < b' ' || byte == 0x7F).then_some(at);
+                        assert_eq!(control(&bytes), expected, "{byte:#x} at {at} of {len}");
+                        // Whatever stands behind it.
+                        bytes[len - 1] = b'\r';
+                        assert_eq!(control(&bytes), expected.or(Some(len - 1)), "{byte:#x} at {at} of {len}");
+                        bytes[len - 1] = filling;
+                    }
+                    bytes[at] = filling;
+                }
             }
         }
     }

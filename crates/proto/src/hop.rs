@@ -4,7 +4,7 @@ use crate::error::{InvalidField, ProtocolError};
 use crate::fields::Fields;
 use crate::grammar::{NotDecimal, decimal, is_blank, trim};
 use crate::head::RequestHead;
-use crate::known::Known;
+use crate::known::{Known, bit};
 use crate::version::Version;
 
 use http::Method;
@@ -42,10 +42,10 @@ pub fn strip_hop_by_hop(fields: &mut Fields) -> Result<(), ProtocolError> {
         }
     }
     let known = known & !NEVER;
-    fields.retain(|field| match field.known() {
-        Some(name) => known & bit(name) == 0,
-        None => others.is_empty() || !others.iter().any(|option| field.is_named(option)),
-    });
+    fields.remove_known(known);
+    if !others.is_empty() {
+        fields.retain(|field| field.known().is_some() || !others.iter().any(|option| field.is_named(option)));
+    }
     Ok(())
 }
 
@@ -72,11 +72,7 @@ const NEVER: u64 = bit(Known::Host)
     | bit(Known::Expect)
     | bit(Known::MaxForwards);
 
-const _: () = assert!(Known::ALL.len() <= 64 && ALWAYS & NEVER == 0);
-
-const fn bit(name: Known) -> u64 {
-    1 << name as u8
-}
+const _: () = assert!(ALWAYS & NEVER == 0);
 
 /// X-Forwarded-Prefix and the like: not known here, but not for a peer to remove either.
 fn is_testimony(name: &[u8]) -> bool {
@@ -93,10 +89,7 @@ pub fn append_via(fields: &mut Fields, version: Version, pseudonym: &str) -> Res
     if pseudonym.is_empty() || pseudonym.bytes().any(|byte| is_blank(byte) || byte == b',') {
         return Err(InvalidField::Value);
     }
-    let mut entry = SmallVec::<[u8; 64]>::from_slice(version.number().as_bytes());
-    entry.push(b' ');
-    entry.extend_from_slice(pseudonym.as_bytes());
-    fields.push(Known::Via, &entry)
+    fields.push_joined(Known::Via, &[version.number().as_bytes(), b" ", pseudonym.as_bytes()])
 }
 
 /// True when an entry of Via is by this pseudonym, in any case: the message went around in a circle.

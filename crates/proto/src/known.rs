@@ -199,6 +199,13 @@ impl Known {
     }
 }
 
+const _: () = assert!(Known::ALL.len() <= 64);
+
+/// A bit for each name, so that many can be asked for at once.
+pub(crate) const fn bit(name: Known) -> u64 {
+    1 << name as u8
+}
+
 /// Whether `name` is `known` in any case, where both are of one length. `known` has letters, digits and hyphens alone.
 ///
 /// Eight bytes at a time, and the last eight once more: most names take two or three comparisons.

@@ -117,22 +117,21 @@ fn testify(fields: &mut Fields, client: Client, host: Option<&[u8]>, config: &Pr
     let client = client.peer.map(|peer| peer.ip().to_canonical());
     let is_trusted = client.is_some_and(|client| config.trust.as_ref().is_some_and(|trust| trust(client)));
     let address = address_of(client);
-    let mut forwarded = Text::new();
-    let mut add = |part: &[u8]| forwarded.extend_from_slice(part);
     // RFC 7239 §6: an IPv6 address is quoted and in brackets.
     let (before, after) = if matches!(client, Some(IpAddr::V6(_))) { ("for=\"[", "]\"") } else { ("for=", "") };
-    add(before.as_bytes());
-    add(&address);
-    add(after.as_bytes());
-    if let Some(host) = host {
-        add(b";host=\"");
-        add(host);
-        add(b"\"");
-    }
-    add(b";proto=");
-    add(scheme.as_bytes());
+    let (host_before, host_after) = if host.is_some() { (";host=\"", "\"") } else { ("", "") };
+    let forwarded: [&[u8]; 8] = [
+        before.as_bytes(),
+        &address,
+        after.as_bytes(),
+        host_before.as_bytes(),
+        host.unwrap_or_default(),
+        host_after.as_bytes(),
+        b";proto=",
+        scheme.as_bytes(),
+    ];
     if is_trusted {
-        append(fields, Known::Forwarded, &forwarded);
+        append(fields, Known::Forwarded, &forwarded.concat());
         append(fields, Known::XForwardedFor, &address);
         for (name, value) in [(Known::XForwardedHost, host), (Known::XForwardedProto, Some(scheme.as_bytes()))] {
             if !fields.contains(name)
@@ -149,7 +148,7 @@ fn testify(fields: &mut Fields, client: Client, host: Option<&[u8]>, config: &Pr
         let _ = fields.push(Known::XForwardedHost, host);
     }
     let _ = fields.push(Known::XForwardedProto, scheme.as_bytes());
-    let _ = fields.push(Known::Forwarded, &forwarded);
+    let _ = fields.push_joined(Known::Forwarded, &forwarded);
 }
 
 /// What becomes a field's value: seldom longer, and then on the heap.
@@ -270,8 +269,8 @@ pub(crate) fn prepare_response(
 
 fn append_via(fields: &mut Fields, version: Version, config: &ProxyConfig) {
     if let Some(pseudonym) = &config.pseudonym {
-        // A pseudonym that is no token says nothing; the configuration is checked when the proxy is built.
-        let _ = hop::append_via(fields, version, pseudonym);
+        // The pseudonym is checked when the proxy is built, and not for each message. RFC 9110 §7.6.3
+        let _ = fields.push_joined(Known::Via, &[version.number().as_bytes(), b" ", pseudonym.as_bytes()]);
     }
 }
 

@@ -135,6 +135,9 @@ impl<S: StartLine> Section<S> {
             self.next_line(line.len() + 1);
         }
         loop {
+            if self.scan.pos() == 0 && self.read_usual(bytes) {
+                return Ok(true);
+            }
             self.check_first_byte(bytes)?;
             let Some(line) = self.whole_line(bytes, self.bounds.section)? else { return Ok(false) };
             if *line == *b"\r" {
@@ -150,6 +153,22 @@ impl<S: StartLine> Section<S> {
             }
             self.next_line(line.len() + 1);
         }
+    }
+
+    /// Reads lines for as long as there is nothing unusual about them. True at the section's end.
+    fn read_usual(&mut self, bytes: &[u8]) -> bool {
+        let within = &bytes[..bytes.len().min(self.bounds.section.0)];
+        while self.lines.len() < self.bounds.max_fields
+            && let Some((line, next)) = field_line::read_usual(within, self.pos)
+        {
+            self.lines.push(line);
+            self.pos = next;
+        }
+        let is_end = within[self.pos..].starts_with(b"\r\n");
+        if is_end {
+            self.next_line(2);
+        }
+        is_end
     }
 
     /// The line at `pos` without its LF, if it is whole within the bound.
