@@ -11,6 +11,35 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Up to so many bytes are written in one piece, whatever they consist of: a vectored write costs the kernel 150 ns more than a
+/// plain one, and the copy a fifth of that.
+pub(crate) const SMALL_BYTES: usize = 2 * 1024;
+
+thread_local! {
+    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends `use_it` the pieces, [`SMALL_BYTES`] at most, as one.
+pub(crate) fn with_joined<T>(first: &[u8], others: &[&[u8]], use_it: impl FnOnce(&[u8]) -> T) -> T {
+    let join = |joined: &mut Vec<u8>| {
+        joined.clear();
+        joined.reserve(SMALL_BYTES);
+        joined.extend_from_slice(first);
+        others.iter().for_each(|piece| joined.extend_from_slice(piece));
+    };
+    JOINED.with(|joined| match joined.try_borrow_mut() {
+        Ok(mut joined) => {
+            join(&mut joined);
+            use_it(&joined)
+        }
+        Err(_) => {
+            let mut joined = Vec::new();
+            join(&mut joined);
+            use_it(&joined)
+        }
+    })
+}
+
 /// Lends the thread's buffer to `use_it`.
 ///
 /// The buffer belongs to the thread and not to a connection, so an idle connection owns none. A call from within a call
