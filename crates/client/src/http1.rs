@@ -37,6 +37,8 @@ pub(crate) struct Http1<S: Socket> {
     told: KeepAlive,
     left: Option<u64>,
     bytes_before: (u64, u64),
+    /// When something was last done with it.
+    now: Option<Time>,
     found_closed: bool,
     /// Why writing ended early; the response may still come.
     write_fault: Option<IoFault>,
@@ -68,6 +70,7 @@ impl<S: Socket> Http1<S> {
             told: KeepAlive::default(),
             left,
             bytes_before: (leg.bytes_in(), leg.bytes_out()),
+            now: None,
             found_closed: false,
             write_fault: None,
             leg: Some(leg),
@@ -183,6 +186,7 @@ impl<S: Socket> Http1<S> {
         now: Time,
         forward: impl FnOnce(Batch<'_, ResponseHead>) -> T,
     ) -> Poll<Result<T, CallError>> {
+        self.now = Some(now);
         let was_tunnel = self.is_tunnel();
         let mut error = None;
         let mut told = None;
@@ -309,7 +313,7 @@ impl<S: Socket> Drop for Http1<S> {
             if leg.has_unread() {
                 leg.machine_mut().end(Intent::Abort(CloseReason::UnaskedBytes));
             } else {
-                let now = leg.context().clock.now();
+                let now = self.now.unwrap_or_else(|| leg.context().clock.now());
                 return place.park(leg, self.told, requests_left(self.left, self.told.max), now);
             }
         }

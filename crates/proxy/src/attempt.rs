@@ -147,7 +147,7 @@ impl<C: Connect, G> Proxy<C, G> {
             made,
         };
         self.with_budget(|budget, policy| {
-            let verdict = judge(&attempt, policy, budget.has_token(exchange.clock().now()));
+            let verdict = judge(&attempt, policy, budget.has_token(exchange.now()));
             if let Verdict::Retry(_) = verdict {
                 budget.spend();
             }
@@ -176,14 +176,14 @@ impl<C: Connect, G> Proxy<C, G> {
             Ok(call) => call,
             Err(end) => return end,
         };
-        let began = exchange.clock().now();
+        let began = exchange.now();
         exchange.note_upstream(UpstreamPart {
             address: call.address(),
             connection: call.connection_id(),
             is_reused: call.is_reused(),
             response_after: None,
         });
-        if is_tunnel && let Err(end) = beside(exchange, call.settled()).await {
+        if is_tunnel && let Err(end) = Box::pin(beside(exchange, call.settled())).await {
             return end;
         }
         let translation = match self.send_head(exchange, &mut call, body, upstream.origin(), is_tunnel) {
@@ -231,7 +231,9 @@ impl<C: Connect, G> Proxy<C, G> {
                 }
                 Tried::Done
             }
-            Pumped::Switched => tunnel::relay(exchange, call).await.map_or_else(Tried::Client, |()| Tried::Done),
+            Pumped::Switched => {
+                Box::pin(tunnel::relay(exchange, call)).await.map_or_else(Tried::Client, |()| Tried::Done)
+            }
             Pumped::Client(gone) => {
                 call.abandon(CloseReason::OtherSide);
                 Tried::Client(gone)
@@ -273,7 +275,7 @@ impl<C: Connect, G> Proxy<C, G> {
         upstream: &impl Upstream,
         reuse: Reuse,
     ) -> Result<Call<C::Socket>, Tried> {
-        let now = exchange.clock().now();
+        let now = exchange.now();
         if endpoints.is_empty() {
             upstream.refused(now);
             return Err(Tried::Failed(Failure::Unresolved));
@@ -284,11 +286,11 @@ impl<C: Connect, G> Proxy<C, G> {
             return Ok(call);
         }
         let in_turn: SmallVec<[Endpoint; 4]> = by_turn().cloned().collect();
-        match beside(exchange, Pool::connect(&self.pool, &in_turn, reuse)).await? {
+        match beside(exchange, Box::pin(Pool::connect(&self.pool, &in_turn, reuse))).await? {
             Ok(call) => Ok(call),
             Err(error) => {
                 if let PoolError::Dial(_) | PoolError::Handshake(_) = error {
-                    upstream.refused(exchange.clock().now());
+                    upstream.refused(exchange.now());
                 }
                 Err(Tried::Failed(Failure::Pool(error)))
             }
@@ -303,7 +305,7 @@ impl<C: Connect, G> Proxy<C, G> {
         origin: &Origin,
         is_tunnel: bool,
     ) -> Result<Option<Translation>, CallError> {
-        let now = exchange.clock().now();
+        let now = exchange.now();
         let request = exchange.request_mut();
         // RFC 9112 §3.2: a request of HTTP/1.0 may come without Host; ours must have one.
         if self.config.host == HostPolicy::Origin || !request.fields().contains(Known::Host) {
@@ -384,7 +386,7 @@ pub(crate) async fn beside<D: Socket, T>(
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(done));
         }
-        let now = exchange.clock().now();
+        let now = exchange.now();
         // A body that is not whole is not read meanwhile: its client's time stands still.
         if exchange.has_whole_request()
             && let Poll::Ready(gone) = exchange.poll_gone(cx, now)

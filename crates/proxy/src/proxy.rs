@@ -151,7 +151,8 @@ where
         if *exchange.request().method() == Method::CONNECT {
             match exchange.request().protocol() {
                 None => {
-                    return match self.connect(exchange).await? {
+                    // What seldom happens has no room in every exchange.
+                    return match Box::pin(self.connect(exchange)).await? {
                         Some(answer) => self.refuse(exchange, answer, &mut context).await,
                         None => Ok(()),
                     };
@@ -175,7 +176,7 @@ where
                 let mut head = ResponseHead::new(StatusCode::OK);
                 // RFC 9110 §9.3.7: what the last recipient can say of itself is little.
                 let _ = head.fields_mut().push(Known::CacheControl, b"no-store");
-                exchange.respond(&mut head, b"").await
+                Box::pin(exchange.respond(&mut head, b"")).await
             }
         }
     }

@@ -69,7 +69,7 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
     /// The request's head has been given to the call; it leaves with the first bytes of the body that are there.
     pub(crate) async fn run(&mut self) -> Pumped {
         poll_fn(|cx| {
-            let now = self.exchange.clock().now();
+            let now = self.exchange.now();
             loop {
                 if let Poll::Ready(end) = self.poll_request(cx, now) {
                     return Poll::Ready(end);
@@ -81,6 +81,13 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
                     Poll::Ready(Ok(())) => {}
                     Poll::Pending => break,
                 }
+            }
+            // Asked last: a response that is here is worth more than the question whether somebody waits for it.
+            if !self.call.is_sending()
+                && self.exchange.has_whole_request()
+                && let Poll::Ready(gone) = self.exchange.poll_gone(cx, now)
+            {
+                return Poll::Ready(Pumped::Client(gone));
             }
             self.exchange.poll_deadline(cx, now, self.call.deadline()).map(|expired| match expired {
                 Expired::Client => Pumped::Client(HandlerError::Client),
@@ -98,11 +105,10 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
                 if let Some(fault) = self.call.local_fault() {
                     return Poll::Ready(Pumped::Origin(CallError::Io(fault)));
                 }
-                if self.exchange.has_whole_request() {
-                    return self.exchange.poll_gone(cx, now).map(Pumped::Client);
+                if !self.exchange.has_whole_request() {
+                    // The origin takes no more: what the client still sends is not read while the answer may come.
+                    self.exchange.rest();
                 }
-                // The origin takes no more: what the client still sends is not read while the answer may come.
-                self.exchange.rest();
                 return Poll::Pending;
             }
             // The head waits for the first bytes of the body, which are often here: one write for both.
@@ -187,7 +193,7 @@ fn pass_on<D: Socket>(
             let (data, trailers, is_end) = (batch.data.concat(), batch.trailers, batch.is_end);
             return Err(Pumped::Held(Box::new(Held { head, body, data, trailers, is_end })));
         } else {
-            exchange.send_head(&mut head, body).map_err(Pumped::Client)?;
+            exchange.send_head_at(&mut head, body, now).map_err(Pumped::Client)?;
         }
     }
     pass_on_body(exchange, cx, now, &batch.data, batch.is_end, batch.trailers)

@@ -57,7 +57,7 @@ fn poll_relay<D: Socket, U: Socket>(
     exchange: &mut Exchange<'_, D>,
     call: &mut Call<U>,
 ) -> Poll<Ended> {
-    let now = exchange.clock().now();
+    let now = exchange.now();
     loop {
         let up = poll_up(cx, exchange, call, now);
         if let Poll::Ready(Err(end)) = up {

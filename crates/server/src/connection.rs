@@ -24,7 +24,7 @@ use crate::answer::Answer;
 use crate::carrier::Carrier;
 use crate::date::date_at;
 use crate::exchange::Exchange;
-use crate::guard::{self, Guarded, IsTunnel};
+use crate::guard::{self, Course, Guarded};
 use crate::handler::Handler;
 use crate::handshake::{Arrived, arrive};
 use crate::http1::{Http1, ServerLeg};
@@ -61,8 +61,8 @@ pub(crate) fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place:
         let is_by_preface = agreed.is_none() && place.shared().config.prior_knowledge;
         idle.waiting = Waiting::new(is_by_preface.then(Preface::default));
         let mut farewell = Farewell::default();
+        idle.waiting.begin(place.shared().context.clock.now());
         while !is_http2 && idle.leg.machine().intent() == Intent::Continue {
-            idle.waiting.begin();
             // In no variable, which would have its place until the end of the turn.
             let turn = match poll_fn(|cx| idle.poll(cx)).await {
                 Next::Http2 => {
@@ -122,17 +122,16 @@ impl<S: Socket> Idle<S> {
 
 /// One exchange, from the request's head to the moment in which the next may begin.
 async fn exchange<S: Socket, H: Handler<S>>(
-    Idle { leg, alarm, watch, .. }: &mut Idle<S>,
+    Idle { leg, alarm, watch, waiting }: &mut Idle<S>,
     head: RequestHead,
     shared: &Shared<H>,
     farewell: &mut Farewell,
 ) {
-    let clock = shared.context.clock;
-    let began = clock.now();
+    let (clock, began) = (shared.context.clock, waiting.since());
     let number = leg.machine().exchanges();
     leg.tell_moved();
-    let tunnel = IsTunnel::default();
-    let carrier = Carrier::Http1(Http1 { leg, tunnel: &tunnel, drain: shared.drain.clone(), farewell });
+    let course = Course::begin(began);
+    let carrier = Carrier::Http1(Http1 { leg, course: &course, drain: &shared.drain, farewell });
     let mut exchange =
         Exchange { carrier, alarm, head, record: Record::new(began, number), refusal: None, trailers: None };
     let deadline = shared.config.exchange_timeout.map(|timeout| began.after(timeout));
@@ -141,15 +140,16 @@ async fn exchange<S: Socket, H: Handler<S>>(
     let end = match &place {
         Some(_) => {
             let handler = pin!(shared.handler.handle(&mut exchange));
-            guard::run(handler, clock, deadline, &tunnel, &mut guard_alarm, watch, |_| Poll::Pending).await
+            guard::run(handler, clock, deadline, &course, &mut guard_alarm, watch, |_| Poll::Pending).await
         }
         None => exchange.turn_away(shared.config.over_limit.decide(Limit::Exchanges)),
     };
     exchange.end_as(&end);
-    if !matches!(end, Guarded::Forced | Guarded::TurnedAway) {
+    // Seldom: a relay is done when all is, and what is left is mostly nothing.
+    if !matches!(end, Guarded::Forced | Guarded::TurnedAway) && !exchange.is_finished() {
         let finished = {
             let rest = pin!(exchange.finish(shared.context.linger.max_bytes));
-            guard::run(rest, clock, deadline, &tunnel, &mut guard_alarm, watch, |_| Poll::Pending).await
+            guard::run(rest, clock, deadline, &course, &mut guard_alarm, watch, |_| Poll::Pending).await
         };
         match finished {
             Guarded::Forced => {
@@ -163,6 +163,7 @@ async fn exchange<S: Socket, H: Handler<S>>(
     drop(place);
     drop(exchange);
     leg.tell_moved();
+    waiting.begin(course.now(clock));
 }
 
 /// Answers something that is no request, or is not looked at: the connection ends with it.

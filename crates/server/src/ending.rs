@@ -32,7 +32,9 @@ impl<S: Socket> Drop for Exchange<'_, S> {
         // However a tunnel ended, the request that asked for it was answered.
         let is_answered = is_whole || self.is_tunnel();
         let context = self.context();
-        let took = context.clock.now().since(self.record.began);
+        // Whoever runs it has looked at the clock when it gave the response its end.
+        let now = if is_whole { self.now() } else { self.look() };
+        let took = now.since(self.record.began);
         let (id, peer) = (self.connection_id(), self.peer());
         let encryption = self.secured().map(Secured::told);
         self.record.tell(&*context.observer, id, peer, encryption, Some(&self.head), is_answered, took);
@@ -120,6 +122,16 @@ impl<S: Socket> Exchange<'_, S> {
             self.note_error(answer.cause);
             self.truncate(reason);
         }
+    }
+
+    /// Whether nothing is left to be done: the request was read, the response is with the kernel, and both are messages.
+    pub(crate) fn is_finished(&mut self) -> bool {
+        let is_finished =
+            self.has_whole_request() && !self.is_tunnel() && !carried!(&self.carrier, it => it.has_unsent());
+        if is_finished {
+            self.rest();
+        }
+        is_finished
     }
 
     /// Writes what is owed, and reads what is left of the request, up to a bound.

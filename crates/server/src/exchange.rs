@@ -29,6 +29,7 @@ use crate::answer::Answer;
 use crate::carrier::{Carrier, Trouble, carried, is_answering, is_receiving};
 use crate::date::date_at;
 use crate::error::HandlerError;
+use crate::guard::Course;
 use crate::record::Record;
 
 /// A request in hand and the response owed. It borrows the connection, or the stream: no byte is copied to make it.
@@ -103,6 +104,21 @@ impl<S: Socket> Exchange<'_, S> {
     /// The process's clock.
     pub fn clock(&self) -> Clock {
         self.context().clock
+    }
+
+    /// The present moment, as it was looked at first in this turn of the exchange's task: the same for all that is done in it.
+    /// What works for long without waiting looks at [`Self::clock`].
+    pub fn now(&self) -> Time {
+        self.course().now(self.clock())
+    }
+
+    /// Looks at the clock.
+    pub(crate) fn look(&self) -> Time {
+        self.course().look(self.clock())
+    }
+
+    fn course(&self) -> &Course {
+        carried!(&self.carrier, it => it.course())
     }
 
     pub(crate) fn context(&self) -> &Arc<LegContext> {
@@ -232,7 +248,7 @@ impl<S: Socket> Exchange<'_, S> {
             self.send_head(&mut ResponseHead::new(StatusCode::CONTINUE), BodyLength::None)?;
         }
         poll_fn(|cx| {
-            let now = self.clock().now();
+            let now = self.look();
             ready!(self.poll_flush_or_expire(cx, now))?;
             loop {
                 let part = self.poll_body_with(cx, now, |batch| {
@@ -264,17 +280,15 @@ impl<S: Socket> Exchange<'_, S> {
     /// # Errors
     /// [`HandlerError::Misuse`] when no response is owed, or the head contradicts itself.
     pub fn send_head(&mut self, head: &mut ResponseHead, body: BodyLength) -> Result<(), HandlerError> {
-        let now = self.clock().now();
+        let now = self.look();
         self.send_head_at(head, body, now)
     }
 
-    /// As [`Self::send_head`], at a moment that is known.
-    pub(crate) fn send_head_at(
-        &mut self,
-        head: &mut ResponseHead,
-        body: BodyLength,
-        now: Time,
-    ) -> Result<(), HandlerError> {
+    /// As [`Self::send_head`], at a moment that is known: for a relay, which has looked at the clock.
+    ///
+    /// # Errors
+    /// As for [`Self::send_head`].
+    pub fn send_head_at(&mut self, head: &mut ResponseHead, body: BodyLength, now: Time) -> Result<(), HandlerError> {
         let clock = self.clock();
         if !head.status().is_informational() && !head.fields().contains(Known::Date) {
             // RFC 9110 §6.6.1: a server with a clock says the time.
@@ -300,7 +314,7 @@ impl<S: Socket> Exchange<'_, S> {
     /// # Errors
     /// [`HandlerError::Misuse`] when no response is owed, or nobody asked for a tunnel. The response is owed still.
     pub fn switch(&mut self, head: &mut ResponseHead) -> Result<(), HandlerError> {
-        let now = self.clock().now();
+        let now = self.look();
         carried!(&mut self.carrier, it => it.switch(head, now))
             .map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
         self.record.status = head.status().as_u16();
@@ -351,11 +365,11 @@ impl<S: Socket> Exchange<'_, S> {
     /// What was written stays written; the response is cut off visibly if not all was.
     pub async fn respond(&mut self, head: &mut ResponseHead, body: &[u8]) -> Result<(), HandlerError> {
         // One look at the clock is enough for what is here as a whole.
-        let now = self.clock().now();
+        let now = self.look();
         self.send_head_at(head, BodyLength::Known(body.len() as u64), now)?;
         let mut body = Some(body);
         poll_fn(|cx| {
-            let now = if body.is_some() { now } else { self.clock().now() };
+            let now = if body.is_some() { now } else { self.look() };
             if let Some(body) = body.take()
                 && !self.has_answered()
             {
@@ -383,7 +397,7 @@ impl<S: Socket> Exchange<'_, S> {
         }
         let mut piece = Some(piece);
         poll_fn(|cx| {
-            let now = self.clock().now();
+            let now = self.look();
             if let Some(piece) = piece.take() {
                 let data = [piece];
                 self.send_body(cx, now, if piece.is_empty() { &[] } else { &data }, is_end, None)?;
@@ -406,7 +420,7 @@ impl<S: Socket> Exchange<'_, S> {
             return Ok(());
         }
         poll_fn(|cx| {
-            let now = self.clock().now();
+            let now = self.look();
             self.poll_flush_or_expire(cx, now)
         })
         .await
@@ -432,7 +446,7 @@ impl<S: Socket> Exchange<'_, S> {
         if self.send_head(&mut head, BodyLength::Known(body.len() as u64)).is_err() || self.has_answered() {
             return;
         }
-        let now = self.clock().now();
+        let now = self.look();
         // The head that declared this length has just been written.
         if carried!(&mut self.carrier, it => it.add_whole_body(body.as_bytes(), now)).is_ok() {
             self.record.response_bytes += body.len() as u64;

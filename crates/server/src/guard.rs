@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use sheave_lifecycle::time::Time;
@@ -29,18 +29,57 @@ pub(crate) enum Guarded {
     Gone,
 }
 
-/// Whether an exchange has become a tunnel, to which other deadlines apply. Shared by whoever runs it and whoever does it.
-#[derive(Default, Debug)]
-pub(crate) struct IsTunnel(AtomicBool);
+/// What whoever runs an exchange and whoever does it know together: whether it has become a tunnel, to which other deadlines
+/// apply, and the present moment of this turn of their task.
+#[derive(Debug)]
+pub(crate) struct Course {
+    is_tunnel: AtomicBool,
+    /// Microseconds; nobody has looked at the clock in this turn where it is [`UNKNOWN`].
+    now: AtomicU64,
+}
 
-impl IsTunnel {
-    /// From here on it is one.
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+const UNKNOWN: u64 = u64::MAX;
+
+impl Default for Course {
+    /// An exchange on whose behalf nobody has looked at the clock.
+    fn default() -> Self {
+        Self { is_tunnel: AtomicBool::new(false), now: AtomicU64::new(UNKNOWN) }
+    }
+}
+
+impl Course {
+    /// An exchange whose first turn is the one of this moment.
+    pub(crate) fn begin(now: Time) -> Self {
+        Self { is_tunnel: AtomicBool::new(false), now: AtomicU64::new(now.as_micros()) }
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// From here on it is a tunnel.
+    pub(crate) fn set_tunnel(&self) {
+        self.is_tunnel.store(true, Ordering::Relaxed);
+    }
+
+    fn is_tunnel(&self) -> bool {
+        self.is_tunnel.load(Ordering::Relaxed)
+    }
+
+    /// The task sleeps, or has slept: what the clock said is no longer so.
+    pub(crate) fn end_turn(&self) {
+        self.now.store(UNKNOWN, Ordering::Relaxed);
+    }
+
+    /// The moment of this turn: the clock is read when nobody has in it, and no more than once.
+    pub(crate) fn now(&self, clock: Clock) -> Time {
+        match self.now.load(Ordering::Relaxed) {
+            UNKNOWN => self.look(clock),
+            micros => Time::from_micros(micros),
+        }
+    }
+
+    /// Looks at the clock, as whoever may have worked for long in this turn does.
+    pub(crate) fn look(&self, clock: Clock) -> Time {
+        let now = clock.now();
+        self.now.store(now.as_micros(), Ordering::Relaxed);
+        now
     }
 }
 
@@ -56,12 +95,16 @@ pub(crate) async fn run(
     mut handler: Pin<&mut impl Future<Output = Result<(), HandlerError>>>,
     clock: Clock,
     deadline: Option<Time>,
-    tunnel: &IsTunnel,
+    course: &Course,
     alarm: &mut Alarm,
     watch: &mut DrainWatch,
     mut gone: impl FnMut(&mut Context<'_>) -> Poll<()>,
 ) -> Guarded {
+    let mut is_later = false;
     poll_fn(|cx| {
+        if std::mem::replace(&mut is_later, true) {
+            course.end_turn();
+        }
         watch.register(cx);
         if gone(cx).is_ready() {
             return Poll::Ready(Guarded::Gone);
@@ -73,12 +116,12 @@ pub(crate) async fn run(
             Ok(Poll::Pending) => {}
         }
         let drain = watch.drain();
-        let (deadline, forcing) = match tunnel.get() {
+        let (deadline, forcing) = match course.is_tunnel() {
             true => (None, drain.tunnels_forced_at()),
             false => (deadline, drain.forcing_at()),
         };
         let Some(next) = [deadline, forcing].into_iter().flatten().min() else { return Poll::Pending };
-        let now = clock.now();
+        let now = course.now(clock);
         alarm.poll(cx, clock, now, Some(next)).map(|()| match forcing {
             Some(forcing) if forcing <= now => Guarded::Forced,
             _ => Guarded::TimedOut,

@@ -26,21 +26,25 @@ use sheave_proto::state::{Persistence, State};
 use sheave_proto::version::Version;
 
 use crate::carrier::{Trouble, is_receiving};
-use crate::guard::IsTunnel;
+use crate::guard::Course;
 
 pub(crate) type ServerLeg<S> = Leg<Connection<Server>, S>;
 
 /// An exchange on a connection of HTTP/1.
 pub(crate) struct Http1<'c, S: Socket> {
     pub(crate) leg: &'c mut ServerLeg<S>,
-    pub(crate) tunnel: &'c IsTunnel,
-    pub(crate) drain: Drain,
+    pub(crate) course: &'c Course,
+    pub(crate) drain: &'c Drain,
     pub(crate) farewell: &'c mut Farewell,
 }
 
 impl<S: Socket> Http1<'_, S> {
     pub(crate) fn context(&self) -> &Arc<LegContext> {
         self.leg.context()
+    }
+
+    pub(crate) fn course(&self) -> &Course {
+        self.course
     }
 
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
@@ -199,7 +203,7 @@ impl<S: Socket> Http1<'_, S> {
     pub(crate) fn switch(&mut self, head: &ResponseHead, now: Time) -> Result<(), Misuse> {
         let (machine, out) = self.leg.machine_and_outbox();
         machine.switch(head, out, now)?;
-        self.tunnel.set();
+        self.course.set_tunnel();
         self.leg.tell_moved();
         Ok(())
     }

@@ -32,20 +32,26 @@ pub(crate) enum Next {
 
 /// What is remembered while the next request is waited for.
 pub(crate) struct Waiting {
-    /// Since it was first looked for.
-    since: Option<Time>,
+    since: Time,
+    /// Nobody has slept since then.
+    is_now: bool,
     preface: Option<Preface>,
 }
 
 impl Waiting {
     /// Nothing has been waited for; the first request may turn out to be the `preface` of HTTP/2.
     pub(crate) const fn new(preface: Option<Preface>) -> Self {
-        Self { since: None, preface }
+        Self { since: Time::ZERO, is_now: false, preface }
     }
 
-    /// From now on a request is waited for.
-    pub(crate) fn begin(&mut self) {
-        self.since = None;
+    /// From `now` on, which the clock has just said, a request is waited for.
+    pub(crate) fn begin(&mut self, now: Time) {
+        (self.since, self.is_now) = (now, true);
+    }
+
+    /// Since when it is waited for; once it came, when that was.
+    pub(crate) fn since(&self) -> Time {
+        self.since
     }
 
     /// Waits for the next request.
@@ -56,8 +62,13 @@ impl Waiting {
         watch: &mut DrainWatch,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
-        let next = ready!(self.poll_next(leg, alarm, watch, cx));
+        let now = match std::mem::take(&mut self.is_now) {
+            true => self.since,
+            false => leg.context().clock.now(),
+        };
+        let next = ready!(self.poll_next(leg, alarm, watch, cx, now));
         self.preface = None;
+        self.since = now;
         Poll::Ready(next)
     }
 
@@ -67,10 +78,10 @@ impl Waiting {
         alarm: &mut Alarm,
         watch: &mut DrainWatch,
         cx: &mut Context<'_>,
+        now: Time,
     ) -> Poll<Next> {
         let clock = leg.context().clock;
-        let now = clock.now();
-        let (idle_since, preface) = (*self.since.get_or_insert(now), &mut self.preface);
+        let (idle_since, preface) = (self.since, &mut self.preface);
         watch.register(cx);
         loop {
             let mut came_before = None;
@@ -193,7 +204,7 @@ mod tests {
 
     async fn next_request(leg: &mut ServerLeg<SimSocket>, watch: &mut DrainWatch) -> Next {
         let (mut waiting, mut alarm) = (Waiting::new(None), Alarm::default());
-        waiting.begin();
+        waiting.begin(leg.context().clock.now());
         poll_fn(|cx| waiting.poll(leg, &mut alarm, watch, cx)).await
     }
 

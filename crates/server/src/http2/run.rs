@@ -87,7 +87,7 @@ pub(crate) async fn run<S: Socket, H: Handler<S>>(
     };
     drop(parts);
     let mut stream = Http2::new(machine, link, incoming, outlet.clone());
-    let tunnel = stream.tunnel.clone();
+    let course = stream.course.clone();
     let (mut alarm, mut guard_alarm, mut watch) = (Alarm::default(), Alarm::default(), shared.drain.watch());
     let mut exchange = Exchange {
         carrier: Carrier::Http2(&mut stream),
@@ -107,7 +107,7 @@ pub(crate) async fn run<S: Socket, H: Handler<S>>(
         }
         (None, Some(_)) => {
             let handling = pin!(shared.handler.handle(&mut exchange));
-            guard::run(handling, clock, deadline, &tunnel, &mut guard_alarm, &mut watch, gone).await
+            guard::run(handling, clock, deadline, &course, &mut guard_alarm, &mut watch, gone).await
         }
         (None, None) => exchange.turn_away(shared.config.over_limit.decide(Limit::Exchanges)),
     };
@@ -116,12 +116,12 @@ pub(crate) async fn run<S: Socket, H: Handler<S>>(
     if !matches!(end, Guarded::Forced | Guarded::TurnedAway | Guarded::Gone) {
         let mut rest = {
             let finishing = pin!(exchange.finish(0));
-            guard::run(finishing, clock, deadline, &tunnel, &mut guard_alarm, &mut watch, gone).await
+            guard::run(finishing, clock, deadline, &course, &mut guard_alarm, &mut watch, gone).await
         };
         if matches!(rest, Guarded::Done(Ok(()))) {
             // All is on its way; what stops it there is the connection's to see to.
             let leaving = pin!(exchange.left());
-            rest = guard::run(leaving, clock, None, &tunnel, &mut guard_alarm, &mut watch, gone).await;
+            rest = guard::run(leaving, clock, None, &course, &mut guard_alarm, &mut watch, gone).await;
         }
         match rest {
             Guarded::Forced => {
@@ -153,11 +153,11 @@ async fn refuse<H>(stream: &mut Http2, error: ProtocolError, refusal: &mut Refus
             refusal.record.response_bytes = body.len() as u64;
         }
         let (mut alarm, mut guard_alarm, mut watch) = (Alarm::default(), Alarm::default(), shared.drain.watch());
-        let (outlet, tunnel) = (stream.outlet.clone(), stream.tunnel.clone());
+        let (outlet, course) = (stream.outlet.clone(), stream.course.clone());
         let gone = |cx: &mut std::task::Context<'_>| outlet.poll_reset(cx).map(drop);
         let end = {
             let leaving = pin!(stream.leave(&mut alarm));
-            guard::run(leaving, clock, None, &tunnel, &mut guard_alarm, &mut watch, gone).await
+            guard::run(leaving, clock, None, &course, &mut guard_alarm, &mut watch, gone).await
         };
         refusal.is_whole = matches!(end, Guarded::Done(Ok(())));
         if matches!(end, Guarded::Forced) {

@@ -28,7 +28,7 @@ use sheave_proto::stream::Stream;
 use sheave_proto::version::Version;
 
 use crate::carrier::{Trouble, is_answering};
-use crate::guard::IsTunnel;
+use crate::guard::Course;
 use crate::http2::link::{Flushes, Link};
 
 /// How many frames of content go into one batch.
@@ -83,7 +83,7 @@ pub(crate) struct Http2 {
     pub(crate) machine: Stream<Server>,
     pub(crate) link: Arc<Link>,
     pub(crate) outlet: Arc<Outlet>,
-    pub(crate) tunnel: Arc<IsTunnel>,
+    pub(crate) course: Arc<Course>,
     incoming: RecvStream,
     /// Content that was shown, and whose room is given back when more is asked for.
     shown: usize,
@@ -104,7 +104,7 @@ impl Http2 {
             machine,
             link,
             outlet,
-            tunnel: Arc::default(),
+            course: Arc::default(),
             incoming,
             shown: 0,
             is_waiting: false,
@@ -117,6 +117,10 @@ impl Http2 {
 
     pub(crate) fn context(&self) -> &Arc<LegContext> {
         &self.link.context
+    }
+
+    pub(crate) fn course(&self) -> &Course {
+        &self.course
     }
 
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
@@ -321,7 +325,7 @@ impl Http2 {
     pub(crate) fn switch(&mut self, head: &ResponseHead, now: Time) -> Result<(), Misuse> {
         let response = self.machine.switch(head, now)?;
         self.respond(response, false, false);
-        self.tunnel.set();
+        self.course.set_tunnel();
         Ok(())
     }
 
