@@ -78,6 +78,10 @@ impl<'a> Authority<'a> {
 
 /// RFC 3986 §3.2.2: unreserved, sub-delims and percent-encoded bytes; here at least one of them.
 fn is_registered_name(bytes: &[u8]) -> bool {
+    if bytes.iter().all(|&byte| NAME[usize::from(byte)]) {
+        return !bytes.is_empty();
+    }
+    // Hardly any is percent-encoded.
     let mut rest = bytes;
     while let [byte, after @ ..] = rest {
         rest = match (*byte, after) {
@@ -86,7 +90,7 @@ fn is_registered_name(bytes: &[u8]) -> bool {
             _ => return false,
         };
     }
-    !bytes.is_empty()
+    true
 }
 
 /// What [`is_name_byte`] says of every byte.
