@@ -151,6 +151,29 @@ pub(super) fn balances(admin: SocketAddr) -> Result<String> {
     }
 }
 
+/// So many exchanges became tunnels, and each ended as one on both sides: soon, once both have.
+pub(super) fn tunnels(admin: SocketAddr, expected: usize) -> Result<String> {
+    let expected = expected as f64;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let ledger = Ledger::read(admin)?;
+        ledger.expect_name("sheave_tunnels_opened_total")?;
+        let opened = ledger.sum("sheave_tunnels_opened_total", &[]);
+        ensure!(opened <= expected, "{opened} tunnels were counted, of {expected}");
+        let upgraded = ["downstream", "upstream"]
+            .map(|side| ledger.sum("sheave_connections_closed_total", &[("side", side), ("reason", "upgraded")]));
+        if opened == expected && upgraded == [expected; 2] {
+            return Ok(format!("{opened} opened, closed as upgraded on both sides"));
+        }
+        if Instant::now() > deadline {
+            let closed = ledger.matching("sheave_connections_closed_total", &[]).map(Line::told);
+            let closed: Vec<String> = closed.filter(|line| !line.starts_with("0 ")).collect();
+            bail!("{opened} of {expected} opened; closed were {}", closed.join("; "));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// The proxy answered nothing with a 5xx of its own: every origin was there all the time.
 pub(super) fn no_errors_of_its_own(admin: SocketAddr) -> Result<String> {
     Ledger::read(admin)?.has_no_errors_of_its_own()

@@ -5,6 +5,7 @@ mod base;
 mod certificates;
 mod checks;
 mod client;
+mod connect;
 mod curl;
 mod files;
 mod fronts;

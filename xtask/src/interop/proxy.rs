@@ -28,7 +28,8 @@ pub(super) struct Proxy {
     pub(super) plain: SocketAddr,
     /// Where they connect to with TLS.
     pub(super) secured: SocketAddr,
-    admin: SocketAddr,
+    /// Where it tells of itself.
+    pub(super) admin: SocketAddr,
 }
 
 impl Proxy {

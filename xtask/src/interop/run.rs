@@ -11,6 +11,7 @@ use super::base::Base;
 use super::certificates;
 use super::checks::{CHECKS, Target};
 use super::client;
+use super::connect;
 use super::files::Files;
 use super::fronts;
 use super::grpc;
@@ -57,6 +58,7 @@ fn others() -> impl Iterator<Item = &'static SetUp> {
         streams::SET_UPS,
         websocket::SET_UPS,
         client::SET_UPS,
+        connect::SET_UPS,
     ];
     all.into_iter().flatten()
 }
