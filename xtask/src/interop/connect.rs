@@ -129,7 +129,7 @@ fn half_close(proxy: SocketAddr, reader: &TcpListener) -> Result<String> {
             head.push(byte[0]);
         }
         ensure!(head.starts_with(b"HTTP/1.1 200 "), "it was answered {}", head.escape_ascii());
-        let said: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
+        let said: Vec<u8> = (0..=250).cycle().take(LEN).collect();
         stream.write_all(&said)?;
         stream.shutdown(Shutdown::Write)?;
         let mut heard = Vec::new();

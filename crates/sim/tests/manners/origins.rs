@@ -81,7 +81,6 @@ const TABLE: &[Scenario] = &[
         },
         ends: [&["timeout-body in response"], &["timeout-body in parked"]],
         exchanges: [&["/half-waits 200 reset upstream-body-timeout"]; 2],
-        ..SCENARIO
     },
     Scenario {
         name: "no answer",
@@ -94,7 +93,6 @@ const TABLE: &[Scenario] = &[
         // A GET is sent again, twice.
         ends: [&["timeout-response in waiting"; 3], &["timeout-response in parked"; 3]],
         exchanges: [&["/never 504 sheave upstream-response-timeout"]; 2],
-        ..SCENARIO
     },
     Scenario {
         name: "closed by the origin when it is idle",
