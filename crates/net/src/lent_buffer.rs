@@ -12,6 +12,7 @@ const KEPT_BUFFER_BYTES: usize = 4 * 1024;
 const KEPT_BUFFERS: usize = 64;
 
 thread_local! {
+    #[expect(clippy::vec_box, reason = "a box goes from here into a connection and back, as it is")]
     static FREE: RefCell<Vec<Box<BytesMut>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -47,8 +47,8 @@ enum Turn<E, R> {
 /// Its future is what an idle connection costs, so it holds what that needs, and all that has more to remember is boxed for
 /// as long as it lasts: one allocation for a request, which the allocator has just been given back, instead of 7 KiB for
 /// each connection. What came of waiting is in that box before it is waited for, or it would have a place here as well.
+#[expect(clippy::manual_async_fn, reason = "an async function keeps twice what it was called with")]
 pub(crate) fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place: Place<H>) -> impl Future<Output = ()> {
-    // A block, as a function would keep twice what it was called with.
     async move {
         let Arrived { leg, alarm, watch, refused_by, client } = match Box::pin(arrive(admitted, place.shared())).await {
             Ok(arrived) => arrived,
