@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn both_hear_everything_once_and_in_order() {
         let (one, other) = (Arc::new(Heard::default()), Arc::new(Heard::default()));
-        let both: Arc<dyn Observer> = Arc::new(Both(one.clone(), Both(other.clone(), crate::observe::Silent)));
+        let both: Arc<dyn Observer> = Arc::new(Both(one.clone(), Both(other.clone(), Silent)));
         both.refused("max-connections");
         both.parked(ConnectionId(7));
         for heard in [one, other] {

@@ -35,7 +35,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const AFTERWARDS: Duration = Duration::from_millis(100);
 
 /// Allocators give back what they do not need with a delay.
-const MEMORY_SETTLES: Duration = Duration::from_millis(1500);
+const MEMORY_SETTLES: Duration = Duration::from_millis(2500);
 
 /// Fails when it does not answer as the origin would: then there is nothing to compare.
 pub(super) fn answers_right(started: &Started, scenario: &Scenario) -> Result<()> {
