@@ -62,8 +62,12 @@ pub async fn get(stream: &mut (impl Stream + ?Sized), target: &str) -> io::Resul
 }
 
 /// TLS 1.3 or 1.2, HTTP/1.1, any certificate; sessions are resumed where they may be.
+///
+/// Keys are agreed on by X25519, which all know: with whom knows it, X25519MLKEM768 would be preferred, and be other work.
 pub fn tls(is_resumed: bool) -> io::Result<TlsConnector> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+    let provider = Arc::new(provider);
     let config = ClientConfig::builder_with_provider(provider.clone());
     let config = config.with_safe_default_protocol_versions().map_err(io::Error::other)?;
     let verifier = Arc::new(Credulous(provider));
