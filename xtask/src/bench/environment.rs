@@ -84,15 +84,12 @@ fn cores_in(list: &str) -> Vec<u32> {
 pub(super) fn raise_descriptor_limit(needed: u64) -> Result<u64> {
     let now = getrlimit(Resource::Nofile);
     // Root may go beyond the hard limit; others take what there is.
-    let wanted = Rlimit { current: Some(65_536), maximum: Some(65_536) };
-    if setrlimit(Resource::Nofile, wanted).is_err() {
+    let wanted = needed.max(65_536);
+    if setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: Some(wanted) }).is_err() {
         setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum })
             .context("cannot raise the limit of open files")?;
     }
-    match getrlimit(Resource::Nofile).current {
-        Some(limit) if limit < needed => bail!("{needed} open files are needed, {limit} allowed: raise `ulimit -Hn`"),
-        limit => Ok(limit.unwrap_or(65_536)),
-    }
+    Ok(getrlimit(Resource::Nofile).current.unwrap_or(wanted))
 }
 
 /// Names and versions of everything that takes part, for the report.

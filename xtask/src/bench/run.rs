@@ -74,10 +74,17 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     tools::need(&[tools::CMAKE, tools::CURL, tools::H2LOAD, tools::HAPROXY, tools::NGINX, tools::WRK])?;
     let programs = Programs::build(options.binary.as_deref())?;
-    let most = scenarios.iter().map(|scenario| u64::from(scenario.work.connections())).max().unwrap_or(0);
+    let needed = scenarios.iter().map(|scenario| scenario.descriptors()).max().unwrap_or(0);
+    let descriptors = environment::raise_descriptor_limit(needed)?;
+    let (scenarios, beyond): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(|one| one.descriptors() <= descriptors);
+    for scenario in beyond {
+        println!(
+            "without {}: it needs {} open files, {descriptors} are allowed",
+            scenario.name,
+            scenario.descriptors()
+        );
+    }
     let origins = scenarios.iter().map(|scenario| scenario.origins).max().unwrap_or(1);
-    // A proxy holds two descriptors a request, and keeps some connections to each origin.
-    let descriptors = environment::raise_descriptor_limit(most * 2 + u64::from(origins) * 8 + 256)?;
     let cores = Cores::choose()?;
     let folder = workspace::target_dir().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;

@@ -113,6 +113,14 @@ pub(super) struct Scenario {
 
 const KIB: u64 = 1 << 10;
 
+impl Scenario {
+    /// How many descriptors a proxy needs for it: two for each request, some for connections to each origin that wait.
+    pub(super) fn descriptors(&self) -> u64 {
+        let each = if matches!(self.work, Work::IdleClients { .. }) { 1 } else { 2 };
+        u64::from(self.work.connections()) * each + u64::from(self.origins) * 8 + 512
+    }
+}
+
 /// A GET of 1 KiB from a proxy; what differs is said in the row.
 const PLAIN: Scenario = Scenario {
     name: "",
@@ -152,6 +160,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         aim: Some(0.78),
         ..PLAIN
     },
+    Scenario { name: "get-1k-c8000", about: "GET of 1 KiB, 8,000 connections kept alive", work: wrk(8000), ..PLAIN },
     Scenario {
         name: "get-1k-c10000",
         about: "GET of 1 KiB, 10,000 connections kept alive",
@@ -380,7 +389,13 @@ pub(super) struct Curve {
 pub(super) const CURVES: &[Curve] = &[
     Curve {
         about: "client connections, all busy",
-        points: &[(1, "get-1k-c1"), (64, "get-1k"), (1024, "get-1k-c1024"), (10_000, "get-1k-c10000")],
+        points: &[
+            (1, "get-1k-c1"),
+            (64, "get-1k"),
+            (1024, "get-1k-c1024"),
+            (8000, "get-1k-c8000"),
+            (10_000, "get-1k-c10000"),
+        ],
     },
     Curve {
         about: "client connections, all idle",

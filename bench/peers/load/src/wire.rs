@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -63,10 +64,11 @@ pub async fn get(stream: &mut (impl Stream + ?Sized), target: &str) -> io::Resul
 
 /// TLS 1.3 or 1.2, HTTP/1.1, any certificate; sessions are resumed where they may be.
 ///
-/// Keys are agreed on by X25519, which all know: with whom knows it, X25519MLKEM768 would be preferred, and be other work.
+/// Keys are agreed on by X25519, which all know: with whom knows it, X25519MLKEM768 would be preferred, and be other work. The
+/// certificate's curve has to be named, too.
 pub fn tls(is_resumed: bool) -> io::Result<TlsConnector> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+    provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
     let provider = Arc::new(provider);
     let config = ClientConfig::builder_with_provider(provider.clone());
     let config = config.with_safe_default_protocol_versions().map_err(io::Error::other)?;
