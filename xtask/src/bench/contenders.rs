@@ -208,6 +208,8 @@ impl Place {
         let log = self.folder.join(format!("{name}-access.log"));
         // A file of hundreds of MB from the last run is of no use to anybody.
         let _ = fs::remove_file(&log);
+        // Two descriptors for each, whatever they do, and some for itself.
+        let haproxy_connections = self.descriptors.saturating_sub(200) / 2;
         let filled = |text: &str, open: &str, close: &str| {
             let values = [
                 ("listen", plain.to_string()),
@@ -220,8 +222,7 @@ impl Place {
                 ("certificate", self.certificate.display().to_string()),
                 ("key", self.key.display().to_string()),
                 ("descriptors", self.descriptors.to_string()),
-                // HAProxy reserves some for itself.
-                ("connections", (self.descriptors.saturating_sub(200) / 2).to_string()),
+                ("connections", haproxy_connections.to_string()),
                 ("both", self.folder.join("both.pem").display().to_string()),
             ];
             values
@@ -258,6 +259,9 @@ impl Place {
                 peers::nginx(&name, &config, &self.folder, &on_its_core)?
             }
             Kind::Haproxy => {
+                if u64::from(scenario.work.connections()) > haproxy_connections {
+                    bail!("with {} open files it takes {haproxy_connections} connections", self.descriptors);
+                }
                 at_http2 = http2;
                 peers::haproxy(&name, &fill(&template("haproxy.cfg")?), &self.folder, &on_its_core)?
             }
