@@ -42,6 +42,7 @@ Usage: cargo xtask CHORE [OPTIONS]
       --md FILE         the tables, as for docs/benchmarks.md
       --svg FILE        the ratios as a picture
       --binary FILE     a sheave that is built already
+  release   the binary as it is handed out: compiled for what a proxy is seen to do under load
   instructions [CASE]...  count the hot path's instructions under valgrind, against bench/instructions.json
       --accept REASON   write what differs into the baseline
       --profile         keep callgrind's profiles below the target folder
@@ -56,6 +57,7 @@ pub(crate) enum Chore {
     Interop(interop::Options),
     Bench(bench::Options),
     Instructions(instructions::Options),
+    Release,
 }
 
 /// What a command line asks for.
@@ -83,6 +85,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Wanted, lexopt::Error>
         "interop" => interop(&mut parser)?,
         "bench" => bench(&mut parser)?,
         "instructions" => instructions(&mut parser)?,
+        "release" => release(&mut parser)?,
         other => return Err(format!("there is no chore `{other}`").into()),
     };
     Ok(chore.map_or(Wanted::Help(HELP), Wanted::Run))
@@ -205,6 +208,14 @@ fn instructions(parser: &mut lexopt::Parser) -> Result<Option<Chore>, lexopt::Er
     Ok(Some(Chore::Instructions(options)))
 }
 
+fn release(parser: &mut lexopt::Parser) -> Result<Option<Chore>, lexopt::Error> {
+    match parser.next()? {
+        None => Ok(Some(Chore::Release)),
+        Some(argument) if asks_for_help(&argument) => Ok(None),
+        Some(other) => Err(other.unexpected()),
+    }
+}
+
 /// `a,b` as two names.
 fn names(parser: &mut lexopt::Parser) -> Result<Vec<String>, lexopt::Error> {
     let value = parser.value()?.string()?;
@@ -248,6 +259,7 @@ mod tests {
             "fuzz --replay x",
             "instructions --accept",
             "bench --peer x",
+            "release now",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

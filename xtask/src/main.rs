@@ -13,6 +13,7 @@ mod layers;
 mod peers;
 mod proc_fs;
 mod process;
+mod release;
 mod supply;
 mod tools;
 mod workspace;
@@ -58,5 +59,6 @@ fn run(chore: Chore) -> anyhow::Result<bool> {
         Chore::Interop(options) => interop::run(&options),
         Chore::Instructions(options) => instructions::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Release => release::run(),
     }
 }

@@ -21,6 +21,7 @@ pub(crate) const GO: Tool = Tool { program: "go", package: "golang-go" };
 pub(crate) const H2LOAD: Tool = Tool { program: "h2load", package: "nghttp2-client" };
 pub(crate) const HAPROXY: Tool = Tool { program: "haproxy", package: "haproxy" };
 pub(crate) const IP: Tool = Tool { program: "ip", package: "iproute2" };
+pub(crate) const LLVM_PROFDATA: Tool = Tool { program: "llvm-profdata-19", package: "llvm-19" };
 pub(crate) const NGINX: Tool = Tool { program: "nginx", package: "nginx" };
 pub(crate) const NODE: Tool = Tool { program: "node", package: "nodejs" };
 pub(crate) const NPM: Tool = Tool { program: "npm", package: "npm" };

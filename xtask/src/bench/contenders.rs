@@ -42,6 +42,8 @@ enum Kind {
     Sheave {
         logs: bool,
     },
+    /// As `cargo build --release` makes it.
+    Unprofiled,
     Nginx {
         logs: bool,
     },
@@ -83,6 +85,7 @@ impl Contender {
             one("haproxy", Class::Proxies, Kind::Haproxy),
             one("hyper", Class::Proxies, program("bench-proxy-hyper", true)),
             one("pingora", Class::Proxies, program("bench-proxy-pingora", false)),
+            one("sheave, unprofiled", Class::Proxies, Kind::Unprofiled),
             one("sheave, logging", Class::Proxies, Kind::Sheave { logs: true }),
             one("nginx, logging", Class::Proxies, Kind::Nginx { logs: true }),
             Self { is_a_limit: true, ..one("tokio relay", Class::Proxies, program("bench-relay-tokio", false)) },
@@ -109,7 +112,8 @@ impl Contender {
 
     /// Whether it has a place in the scenario at all.
     pub(super) fn takes_part(&self, scenario: &Scenario) -> bool {
-        let logs = matches!(self.kind, Kind::Sheave { logs: true } | Kind::Nginx { logs: true });
+        let is_variant =
+            matches!(self.kind, Kind::Sheave { logs: true } | Kind::Nginx { logs: true } | Kind::Unprofiled);
         let has_limit = match scenario.work {
             // A relay has a connection to the origin for each of its clients, always.
             Work::Wrk { closes, .. } => !closes,
@@ -119,7 +123,7 @@ impl Contender {
         let scales = matches!(self.kind, Kind::Sheave { .. } | Kind::Nginx { .. } | Kind::Haproxy);
         self.class == scenario.class
             && (scales || (scenario.origins == 1 && scenario.workers == 1))
-            && (scenario.with_logs || !logs)
+            && (scenario.with_variants || !is_variant)
             && (!self.is_a_limit || (has_limit && scenario.front == Front::Http1))
     }
 
@@ -233,8 +237,10 @@ impl Place {
         // One socket may speak both; who has one for each is told so.
         let (mut at_http2, mut at_tls) = (plain, tls);
         let mut running = match &contender.kind {
-            Kind::Sheave { logs } => {
-                let mut command = Command::new(self.programs.sheave());
+            Kind::Sheave { .. } | Kind::Unprofiled => {
+                let is_profiled = contender.kind != Kind::Unprofiled;
+                let sheave = if is_profiled { self.programs.sheave() } else { self.programs.unprofiled() };
+                let mut command = Command::new(sheave);
                 command.args(["proxy", "--workers", &scenario.workers.to_string(), "--max-upstream-idle", "4096"]);
                 // With a certificate, an address without a scheme would be one for TLS.
                 let scheme = if self.programs.has_tls() { "http://" } else { "" };
@@ -245,7 +251,7 @@ impl Place {
                     command.arg("--tls-cert").arg(&self.certificate).arg("--tls-key").arg(&self.key);
                 }
                 command.arg("--access-log");
-                if *logs {
+                if contender.kind == (Kind::Sheave { logs: true }) {
                     command.arg(&log)
                 } else {
                     command.arg("off")

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{command, tools, workspace};
+use crate::{command, release, tools, workspace};
 
 /// The peers stand outside the workspace: what they lean on is nobody else's.
 const MANIFEST: &str = "bench/peers/Cargo.toml";
@@ -17,18 +17,21 @@ const GO: &str = "bench/peers/go";
 /// Where the programs are.
 pub(super) struct Programs {
     sheave: PathBuf,
+    unprofiled: PathBuf,
     has_tls: bool,
     peers: PathBuf,
     go: PathBuf,
 }
 
 impl Programs {
-    /// Builds everything that is not there yet; `binary` is a sheave that is built already.
+    /// Builds everything that is not there yet; `binary` is a sheave that is built already, and stands for the one that is
+    /// handed out.
     pub(super) fn build(binary: Option<&Path>) -> Result<Self> {
         let sheave = match binary {
             Some(path) => path.canonicalize().with_context(|| format!("there is no binary {}", path.display()))?,
-            None => workspace::release_binary()?,
+            None => release::binary()?,
         };
+        let unprofiled = workspace::release_binary()?;
         let mut examples = workspace::cargo();
         examples.args(["build", "--release", "--package", "sheave"]);
         for name in ["bare_hello", "bare_service", "bare_client", "calls"] {
@@ -56,11 +59,16 @@ impl Programs {
         }
         let help = command::capture(Command::new(&sheave).args(["proxy", "--help"]))?;
         let has_tls = command::both(&help).contains("--tls-cert");
-        Ok(Self { sheave, has_tls, peers: target.join("release"), go: target.join("go") })
+        Ok(Self { sheave, unprofiled, has_tls, peers: target.join("release"), go: target.join("go") })
     }
 
     pub(super) fn sheave(&self) -> &Path {
         &self.sheave
+    }
+
+    /// What `cargo build --release` makes.
+    pub(super) fn unprofiled(&self) -> &Path {
+        &self.unprofiled
     }
 
     /// Whether this sheave can speak TLS.

@@ -105,8 +105,8 @@ pub(super) struct Scenario {
     pub(super) origins: u16,
     /// Workers, threads or processes, of each proxy; with more than one it shares all cores with load and origin.
     pub(super) workers: u16,
-    /// Whether contenders that log every exchange stand beside those that do not.
-    pub(super) with_logs: bool,
+    /// Whether contenders that log every exchange, and the sheave that nobody watched at work, stand beside the others.
+    pub(super) with_variants: bool,
     /// The ratio to the base, or the bytes a connection, that sheave is to stay within.
     pub(super) aim: Option<f64>,
 }
@@ -132,7 +132,7 @@ const PLAIN: Scenario = Scenario {
     response_len: KIB,
     origins: 1,
     workers: 1,
-    with_logs: false,
+    with_variants: false,
     aim: None,
 };
 
@@ -148,7 +148,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "get-1k",
         about: "GET of 1 KiB, 64 connections kept alive",
-        with_logs: true,
+        with_variants: true,
         aim: Some(0.88),
         ..PLAIN
     },
