@@ -390,6 +390,14 @@ impl<R: Role> Connection<R> {
         error
     }
 
+    /// What reads the body of a message that is so framed, if it has one.
+    fn body_reader(&self, length: BodyLength) -> Result<Option<Box<BodyReader>>, ProtocolError> {
+        if !has_body(length) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(BodyReader::new(length, &self.config.limits)?)))
+    }
+
     fn receive_body<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<BodyEvent<'b>>, ProtocolError> {
         match &mut self.body_in {
             Some(reader) => reader.receive(input),

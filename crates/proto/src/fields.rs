@@ -53,6 +53,10 @@ pub struct Field<'a> {
     known: Option<Known>,
 }
 
+/// There are several lines of a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repeated;
+
 impl Fields {
     /// No lines, and no memory.
     #[must_use]
@@ -119,6 +123,24 @@ impl Fields {
         let wanted = name.as_bytes();
         let known = Known::from_bytes(wanted);
         self.iter().find(|field| field.is(known, wanted)).map(|field| field.value)
+    }
+
+    /// The value of the one line of this name, if there is one.
+    #[inline]
+    pub(crate) fn get_only(&self, name: Known) -> Result<Option<&[u8]>, Repeated> {
+        let mut only = None;
+        for line in self.lines_seen(name).iter().filter(|line| line.known == Some(name)) {
+            if only.replace(line).is_some() {
+                return Err(Repeated);
+            }
+        }
+        Ok(only.map(|line| line.of(&self.bytes).value))
+    }
+
+    /// False when no line of these names, of which each has its bit, was ever here.
+    #[inline]
+    pub(crate) const fn may_have(&self, names: u64) -> bool {
+        self.seen & names != 0
     }
 
     /// True when a line of this name exists.

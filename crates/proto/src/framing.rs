@@ -6,7 +6,7 @@ use crate::error::ProtocolError;
 use crate::fields::Fields;
 use crate::grammar::{NotDecimal, decimal, is_token, trim};
 use crate::head::{RequestHead, ResponseHead};
-use crate::known::Known;
+use crate::known::{Known, bit};
 use crate::list::Members;
 use crate::version::Version;
 
@@ -93,6 +93,9 @@ pub(crate) const fn is_forbidden_trailer(name: Known) -> bool {
 #[must_use]
 pub fn keeps_alive(version: Version, fields: &Fields) -> bool {
     let mut keep_alive = version >= Version::Http11;
+    if !fields.may_have(bit(Known::Connection)) {
+        return keep_alive;
+    }
     for option in fields.list(Known::Connection) {
         if option.eq_ignore_ascii_case(b"close") {
             return false;
@@ -107,6 +110,9 @@ pub fn keeps_alive(version: Version, fields: &Fields) -> bool {
 /// # Errors
 /// [`ProtocolError::UnknownExpectation`] when Expect names anything but `100-continue` (RFC 9110 §10.1.1: 417).
 pub fn expectation(head: &RequestHead) -> Result<bool, ProtocolError> {
+    if !head.fields().may_have(bit(Known::Expect)) {
+        return Ok(false);
+    }
     let mut expects = false;
     for member in head.fields().list(Known::Expect) {
         if !member.eq_ignore_ascii_case(b"100-continue") {
@@ -145,15 +151,10 @@ pub fn answers_upgrade(fields: &Fields, offered: &[u8]) -> bool {
 
 /// `ends` is of interest in HTTP/2 alone: whether the head is the end of the message.
 fn declared(version: Version, ends: bool, fields: &Fields) -> Result<BodyLength, ProtocolError> {
-    let (mut lengths, mut codings) = (fields.get_all(Known::ContentLength), fields.get_all(Known::TransferEncoding));
-    let (content_length, transfer_encoding) = (lengths.next(), codings.next());
     // RFC 9112 §6.3 lets equal repetitions pass; whoever sends them wants two readers to disagree.
-    if lengths.next().is_some() {
-        return Err(ProtocolError::RepeatedContentLength);
-    }
-    if codings.next().is_some() {
-        return Err(ProtocolError::InvalidTransferEncoding);
-    }
+    let content_length = fields.get_only(Known::ContentLength).map_err(|_| ProtocolError::RepeatedContentLength)?;
+    let transfer_encoding =
+        fields.get_only(Known::TransferEncoding).map_err(|_| ProtocolError::InvalidTransferEncoding)?;
     match (content_length, transfer_encoding) {
         (None, None) if version == Version::Http2 && !ends => Ok(BodyLength::Chunked),
         (None, None) => Ok(BodyLength::None),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::fields::Fields;
 use crate::grammar::decimal;
-use crate::known::Known;
+use crate::known::{Known, bit};
 use crate::list::Members;
 
 /// Nobody means a longer time than a year.
@@ -26,6 +26,9 @@ impl KeepAlive {
     /// the smaller counts.
     pub fn of(fields: &Fields) -> Self {
         let mut told = Self::default();
+        if !fields.may_have(bit(Known::KeepAlive)) {
+            return told;
+        }
         for member in fields.get_all(Known::KeepAlive).flat_map(Members::new) {
             let Some(equals) = member.iter().position(|byte| *byte == b'=') else { continue };
             let (name, value) = (&member[..equals], &member[equals + 1..]);

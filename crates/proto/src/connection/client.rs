@@ -7,7 +7,7 @@ use sheave_lifecycle::machine::Intent;
 use sheave_lifecycle::time::Time;
 
 use super::{Asked, Connection, Event, Exchange, Switch, Tunnel, has_body, take_all};
-use crate::body::{BodyEvent, BodyReader, BodyWriter};
+use crate::body::{BodyEvent, BodyWriter};
 use crate::error::{Misuse, ProtocolError};
 use crate::framing::{self, BodyLength};
 use crate::head::{RequestHead, ResponseHead};
@@ -141,8 +141,7 @@ impl Connection<Client> {
         self.exchange.peer = head.version();
         let length = framing::response_body(&head, self.exchange.asked.method())?;
         self.exchange.ends_by_close = length == BodyLength::UntilClose;
-        let reader = BodyReader::new(length, &self.config.limits)?;
-        self.body_in = has_body(length).then(|| Box::new(reader));
+        self.body_in = self.body_reader(length)?;
         if length == BodyLength::UntilClose || !framing::keeps_alive(head.version(), head.fields()) {
             self.exchange.peer_said_close = true;
             self.stride(Step::CloseAgreed);

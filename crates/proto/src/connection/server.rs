@@ -9,7 +9,7 @@ use sheave_lifecycle::machine::Intent;
 use sheave_lifecycle::time::Time;
 
 use super::{Asked, Connection, Event, Exchange, Expectation, Switch, has_body, take_all};
-use crate::body::{BodyEvent, BodyReader, BodyWriter};
+use crate::body::{BodyEvent, BodyWriter};
 use crate::error::{Misuse, ProtocolError};
 use crate::framing::{self, BodyLength};
 use crate::head::{RequestHead, ResponseHead};
@@ -86,7 +86,7 @@ impl Connection<Server> {
         };
         let body = framing::request_body(&head).and_then(|length| {
             let expects = framing::expectation(&head)?;
-            Ok((length, expects, BodyReader::new(length, &self.config.limits)?))
+            Ok((length, expects, self.body_reader(length)?))
         });
         let (length, expects, reader) = match body {
             Ok(body) => body,
@@ -96,7 +96,7 @@ impl Connection<Server> {
         if expects && has_body(length) && head.version() == Version::Http11 {
             self.exchange.expectation = Expectation::Awaited;
         }
-        self.body_in = has_body(length).then(|| Box::new(reader));
+        self.body_in = reader;
         self.allowance = match has_body(length) {
             true => self.config.timeouts.body_floor().map(|floor| floor.begin()),
             false => None,
