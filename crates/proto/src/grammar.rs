@@ -1,4 +1,6 @@
-//! The byte classes of RFC 9110 §5.6, as loops that the compiler can vectorise.
+//! The byte classes of RFC 9110 §5.6, and what is found by them.
+
+use crate::word::{self, every, less, same};
 
 /// True for `tchar` (RFC 9110 §5.6.2).
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
@@ -7,7 +9,29 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
 
 /// True for one token character or more.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+    let mut rest = bytes;
+    // What else there is in a token but letters and hyphens is looked at alone.
+    while let Some(at) = word::find(rest, neither_letter_nor_hyphen) {
+        if !is_token_byte(rest[at]) {
+            return false;
+        }
+        rest = &rest[at + 1..];
+    }
+    !bytes.is_empty()
+}
+
+/// As [`is_token`], of the bytes before a colon at `len`: with more behind them it is quicker.
+pub(crate) fn is_token_before_colon(bytes: &[u8], len: usize) -> bool {
+    len > 0 && word::find(bytes, neither_letter_nor_hyphen) == Some(len) || is_token(&bytes[..len])
+}
+
+/// Marks the bytes that are neither letters nor hyphens, which nearly all bytes of names are.
+const fn neither_letter_nor_hyphen(word: u64) -> u64 {
+    // Of bytes below 0x80 no sum exceeds 0xFF, and the others are marked by themselves.
+    let lower = word | every(0x20);
+    let is_letter = lower.wrapping_add(every(0x80 - b'a')) & !lower.wrapping_add(every(0x7F - b'z'));
+    let is_no_hyphen = (word ^ every(b'-')).wrapping_add(every(0x7F));
+    (is_no_hyphen & !is_letter | word) & every(0x80)
 }
 
 /// True for a byte that a field value, a reason or a quoted string may hold: HTAB, SP, VCHAR and obs-text
@@ -18,28 +42,33 @@ pub(crate) const fn is_text_byte(byte: u8) -> bool {
 
 /// True when every byte is text.
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
-    // HTAB is looked at again.
-    all(bytes, is_text_byte, |word| has_less(word, b' ') | has(word, 0x7F))
+    let mut rest = bytes;
+    while let Some(at) = control(rest) {
+        if rest[at] != b'\t' {
+            return false;
+        }
+        rest = &rest[at + 1..];
+    }
+    true
 }
 
 /// Where the first control byte stands, HTAB among them; `None` where there is none.
-///
-/// Eight bytes at a time: values are short, and what stands behind them is seldom needed.
 #[inline]
-pub(crate) fn control(bytes: &[u8]) -> Option<usize> {
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let no_delete = word ^ every(0x7F);
-        // A borrow can only lead astray behind a byte that is one indeed: the first one found is right.
-        let less = word.wrapping_sub(every(b' ')) & !word;
-        let found = (less | no_delete.wrapping_sub(every(1)) & !no_delete) & every(0x80);
-        if found != 0 {
-            return Some(at * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let at = rest.iter().position(|&byte| byte < b' ' || byte == 0x7F)?;
-    Some(words.len() * 8 + at)
+fn control(bytes: &[u8]) -> Option<usize> {
+    word::find(bytes, |word| {
+        // One more than DEL is over 0x7F, as nothing else below 0x80 is; so is what is less than SP, from which that is taken.
+        let delete = (word & every(0x7F)) + every(1);
+        (delete | word.wrapping_sub(every(b' '))) & !word & every(0x80)
+    })
+}
+
+/// Where the first byte stands that is no SP and no VCHAR; `None` where there is none.
+#[inline]
+pub(crate) fn unprintable(bytes: &[u8]) -> Option<usize> {
+    word::find(bytes, |word| {
+        // One more than DEL is over 0x7F, and so is what is less than SP, from which that is taken.
+        (word | word.wrapping_add(every(1)) | word.wrapping_sub(every(b' '))) & every(0x80)
+    })
 }
 
 /// True for a byte that a request target may hold. RFC 3986 allows fewer, but what it excludes beyond these is sent in
@@ -51,43 +80,16 @@ pub(crate) const fn is_target_byte(byte: u8) -> bool {
 
 /// True when every byte may stand in a request target.
 pub(crate) fn is_target(bytes: &[u8]) -> bool {
-    let is_beyond_ascii = |word: u64| (word | word.wrapping_add(every(1))) & every(0x80) != 0;
-    all(bytes, is_target_byte, |word| has_less(word, b'!') | has(word, b'#') | is_beyond_ascii(word))
+    target_end(bytes).is_none()
 }
 
-/// True when every byte is good, which `is_doubtful` may deny of eight of them, but must not overlook.
-///
-/// 32 bytes at a time as the compiler vectorises them, then eight at a time, of which the last may be looked at twice: most
-/// of what is checked is short, and a byte at a time would cost several times as much.
-fn all(bytes: &[u8], is_good: impl Fn(u8) -> bool, is_doubtful: impl Fn(u64) -> bool) -> bool {
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    // No early exit within a block: that is what lets it be vectorised.
-    if !blocks.iter().all(|block| block.iter().fold(true, |so_far, &byte| so_far & is_good(byte))) {
-        return false;
-    }
-    let are_good =
-        |eight: &[u8; 8]| !is_doubtful(u64::from_le_bytes(*eight)) || eight.iter().all(|&byte| is_good(byte));
-    let (words, rest) = rest.as_chunks::<8>();
-    words.iter().all(are_good)
-        && match bytes.last_chunk() {
-            Some(last) if !rest.is_empty() => are_good(last),
-            _ => rest.iter().all(|&byte| is_good(byte)),
-        }
-}
-
-/// The byte, eight times.
-const fn every(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// Whether one of eight bytes is less than `bound`, which is 0x80 at most.
-const fn has_less(word: u64, bound: u8) -> bool {
-    word.wrapping_sub(every(bound)) & !word & every(0x80) != 0
-}
-
-/// Whether one of eight bytes is `byte`.
-const fn has(word: u64, byte: u8) -> bool {
-    has_less(word ^ every(byte), 1)
+/// Where the first byte stands that no request target may hold; `None` where there is none.
+#[inline]
+pub(crate) fn target_end(bytes: &[u8]) -> Option<usize> {
+    word::find(bytes, |word| {
+        let is_beyond_ascii = (word | word.wrapping_add(every(1))) & every(0x80);
+        less(word, b'!') | same(word, b'#') | is_beyond_ascii
+    })
 }
 
 /// True for SP and HTAB, the bytes of OWS (RFC 9110 §5.6.3).
@@ -117,13 +119,18 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
 
 /// The value of `1*DIGIT` (RFC 9110 §8.6), or why it has none.
 pub(crate) fn decimal(bytes: &[u8]) -> Result<u64, NotDecimal> {
-    if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) {
+    if bytes.is_empty() {
         return Err(NotDecimal::Malformed);
     }
-    bytes
-        .iter()
-        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
-        .ok_or(NotDecimal::Overflow)
+    let mut value = Some(0u64);
+    for byte in bytes {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(NotDecimal::Malformed);
+        }
+        value = value.and_then(|value| value.checked_mul(10)?.checked_add(digit.into()));
+    }
+    value.ok_or(NotDecimal::Overflow)
 }
 
 /// Why bytes are no `u64` in decimal.
@@ -232,13 +239,14 @@ mod tests {
 
     #[test]
     fn decimals() {
-        let table: [(&[u8], Result<u64, NotDecimal>); 9] = [
+        let table: [(&[u8], Result<u64, NotDecimal>); 10] = [
             (b"0", Ok(0)),
             (b"007", Ok(7)),
             (b"18446744073709551615", Ok(u64::MAX)),
             (b"18446744073709551616", Err(NotDecimal::Overflow)),
             (b"18446744073709551618", Err(NotDecimal::Overflow)),
             (b"", Err(NotDecimal::Malformed)),
+            (b"99999999999999999999a", Err(NotDecimal::Malformed)),
             (b"+1", Err(NotDecimal::Malformed)),
             (b"1 ", Err(NotDecimal::Malformed)),
             (b"0x10", Err(NotDecimal::Malformed)),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::word::word;
+
 macro_rules! known {
     ( $( $variant:ident = $name:literal, )+ ) => {
         /// A field name that something in this stack acts upon. One byte; every other name stays a string.
@@ -126,76 +128,31 @@ known! {
 
 impl Known {
     /// The known name that `name` spells, in any case; `None` for every other name.
-    ///
-    /// Length and first letter leave one candidate, seldom two; then the bytes are compared once.
     #[must_use]
     pub fn from_bytes(name: &[u8]) -> Option<Self> {
-        let first = name.first()?.to_ascii_lowercase();
-        let candidate = match (name.len(), first) {
-            (2, b't') => Self::Te,
-            (3, b'a') => Self::Age,
-            (3, b'v') => Self::Via,
-            (4, b'd') => Self::Date,
-            (4, b'e') => Self::Etag,
-            (4, b'f') => Self::From,
-            (4, b'h') => Self::Host,
-            (4, b'l') => Self::Link,
-            (4, b'v') => Self::Vary,
-            (5, b'a') => Self::Allow,
-            (5, b'r') => Self::Range,
-            (6, b'a') => Self::Accept,
-            (6, b'c') => Self::Cookie,
-            (6, b'e') => Self::Expect,
-            (6, b'o') => Self::Origin,
-            (6, b'p') => Self::Pragma,
-            (6, b's') => Self::Server,
-            (7, b'a') => Self::AltSvc,
-            (7, b'e') => Self::Expires,
-            (7, b'r') => Self::Referer,
-            (7, b't') => Self::Trailer,
-            (7, b'u') => Self::Upgrade,
-            (8, b'i') if name[3].eq_ignore_ascii_case(&b'm') => Self::IfMatch,
-            (8, b'i') => Self::IfRange,
-            (8, b'l') => Self::Location,
-            (9, b'f') => Self::Forwarded,
-            (9, b'x') => Self::XRealIp,
-            (10, b'c') => Self::Connection,
-            (10, b'k') => Self::KeepAlive,
-            (10, b's') => Self::SetCookie,
-            (10, b'u') => Self::UserAgent,
-            (11, b'r') => Self::RetryAfter,
-            (11, b't') => Self::Traceparent,
-            (12, b'c') => Self::ContentType,
-            (12, b'm') => Self::MaxForwards,
-            (12, b's') => Self::SheaveError,
-            (12, b'x') => Self::XRequestId,
-            (13, b'a') => Self::Authorization,
-            (13, b'c') if name[1].eq_ignore_ascii_case(&b'a') => Self::CacheControl,
-            (13, b'c') => Self::ContentRange,
-            (13, b'i') => Self::IfNoneMatch,
-            (13, b'l') => Self::LastModified,
-            (14, b'c') => Self::ContentLength,
-            (14, b'h') => Self::Http2Settings,
-            (15, b'a') => Self::AcceptEncoding,
-            (15, b'i') => Self::IdempotencyKey,
-            (15, b'x') => Self::XForwardedFor,
-            (16, b'c') => Self::ContentEncoding,
-            (16, b'p') => Self::ProxyConnection,
-            (16, b'w') => Self::WwwAuthenticate,
-            (16, b'x') if name[12].eq_ignore_ascii_case(&b'h') => Self::XForwardedHost,
-            (16, b'x') => Self::XForwardedPort,
-            (17, b'i') => Self::IfModifiedSince,
-            (17, b's') => Self::SecWebSocketKey,
-            (17, b't') => Self::TransferEncoding,
-            (17, b'x') => Self::XForwardedProto,
-            (18, b'p') => Self::ProxyAuthenticate,
-            (19, b'i') => Self::IfUnmodifiedSince,
-            (19, b'p') => Self::ProxyAuthorization,
-            (20, b's') => Self::SecWebSocketAccept,
-            (25, b'p') => Self::ProxyAuthenticationInfo,
-            _ => return None,
-        };
-        spells(name, candidate.as_str().as_bytes()).then_some(candidate)
+        Self::of_first(name, name.len())
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), of the first `len` of `bytes`: with more behind them it is quicker.
+    ///
+    /// Three things about a name leave one candidate; then the bytes are compared, eight at a time.
+    #[inline(always)]
+    pub(crate) fn of_first(bytes: &[u8], len: usize) -> Option<Self> {
+        let [.., last_but_one, _] = bytes.get(..len)? else { return None };
+        let candidate = CANDIDATES[place(len, bytes[0], *last_but_one, FACTOR)]?;
+        let spelling = &SPELLINGS[candidate as usize];
+        if spelling.len != len {
+            return None;
+        }
+        for (number, (known, counts)) in spelling.words.iter().enumerate() {
+            if number * 8 >= len {
+                break;
+            }
+            if (word(bytes, number * 8) ^ known) & counts != 0 {
+                return None;
+            }
+        }
+        Some(candidate)
     }
 }
 
@@ -206,31 +163,78 @@ pub(crate) const fn bit(name: Known) -> u64 {
     1 << name as u8
 }
 
-/// Whether `name` is `known` in any case, where both are of one length. `known` has letters, digits and hyphens alone.
-///
-/// Eight bytes at a time, and the last eight once more: most names take two or three comparisons.
-fn spells(name: &[u8], known: &[u8]) -> bool {
-    match name.len() {
-        0..4 => name.eq_ignore_ascii_case(known),
-        4..8 => same_4(name, known, 0) && same_4(name, known, name.len() - 4),
-        len => (0..len - 8).step_by(8).all(|at| same_8(name, known, at)) && same_8(name, known, len - 8),
+/// How a known name is spelled.
+#[derive(Clone, Copy)]
+struct Spelling {
+    len: usize,
+    /// Eight of its bytes each, and the bits of them that count: not those behind its end, and of a letter not the one
+    /// that tells its case.
+    words: [(u64, u64); MAX_WORDS],
+}
+
+const MAX_WORDS: usize = MAX_LEN / 8;
+
+static SPELLINGS: [Spelling; Known::ALL.len()] = {
+    let mut spellings = [Spelling { len: 0, words: [(0, 0); MAX_WORDS] }; Known::ALL.len()];
+    let mut at = 0;
+    while at < Known::ALL.len() {
+        spellings[at] = spelling(Known::ALL[at].as_str().as_bytes());
+        at += 1;
     }
+    spellings
+};
+
+const fn spelling(name: &[u8]) -> Spelling {
+    let mut spelling = Spelling { len: name.len(), words: [(0, 0); MAX_WORDS] };
+    let mut at = 0;
+    while at < name.len() {
+        let counts: u8 = if name[at].is_ascii_alphabetic() { !0x20 } else { 0xFF };
+        let (word, all_counts) = &mut spelling.words[at / 8];
+        *word |= (name[at] as u64) << (at % 8 * 8);
+        *all_counts |= (counts as u64) << (at % 8 * 8);
+        at += 1;
+    }
+    spelling
 }
 
-/// Letters are the same but for bit 5, and only letters are: of what may stand in a known name, they alone have bit 6.
-fn same_8(name: &[u8], known: &[u8], at: usize) -> bool {
-    let word = |bytes: &[u8]| bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok()).map(u64::from_le_bytes);
-    let (Some(name), Some(known)) = (word(name), word(known)) else { return false };
-    let letters = (known & 0x4040_4040_4040_4040) >> 1;
-    (name ^ known) & !letters == 0
+/// The one known name at each [`place`].
+static CANDIDATES: [Option<Known>; PLACES] = match candidates(FACTOR) {
+    Some(candidates) => candidates,
+    None => unreachable!(),
+};
+
+const PLACES: usize = 512;
+
+/// With which no two known names share a place. Among odd numbers one in a few dozen does.
+const FACTOR: u32 = {
+    let mut factor: u32 = 1;
+    while candidates(factor).is_none() {
+        factor = factor.wrapping_mul(0x9E37_79B1);
+    }
+    factor
+};
+
+const fn candidates(factor: u32) -> Option<[Option<Known>; PLACES]> {
+    let mut table = [None; PLACES];
+    let mut at = 0;
+    while at < Known::ALL.len() {
+        let name = Known::ALL[at].as_str().as_bytes();
+        let place = place(name.len(), name[0], name[name.len() - 2], factor);
+        if table[place].is_some() {
+            return None;
+        }
+        table[place] = Some(Known::ALL[at]);
+        at += 1;
+    }
+    Some(table)
 }
 
-/// As [`same_8`], for four.
-fn same_4(name: &[u8], known: &[u8], at: usize) -> bool {
-    let word = |bytes: &[u8]| bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_le_bytes);
-    let (Some(name), Some(known)) = (word(name), word(known)) else { return false };
-    let letters = (known & 0x4040_4040) >> 1;
-    (name ^ known) & !letters == 0
+/// Where in the table a name is, in any case.
+const fn place(len: usize, first: u8, last_but_one: u8, factor: u32) -> usize {
+    // A longer name shares a place with a shorter one, and differs from it.
+    #[expect(clippy::cast_possible_truncation)]
+    let name = len as u8 as u32 | (first as u32 | 0x20) << 8 | (last_but_one as u32 | 0x20) << 16;
+    (name.wrapping_mul(factor) >> (u32::BITS - PLACES.ilog2())) as usize
 }
 
 impl fmt::Debug for Known {

@@ -30,4 +30,5 @@ pub mod state;
 pub mod stream;
 pub mod target;
 pub mod version;
+mod word;
 pub mod write_head;

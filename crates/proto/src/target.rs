@@ -3,12 +3,13 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::ops::Range;
+use std::str::FromStr;
 
 use http::Method;
 use smallvec::SmallVec;
 
 use crate::error::ProtocolError;
-use crate::grammar::is_target;
+use crate::grammar::{decimal, is_target};
 
 /// The form of a request target (RFC 9112 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,29 +39,32 @@ impl<'a> Authority<'a> {
     /// keeps out of a registered name.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let (host, rest) = if text.starts_with('[') {
-            let (host, rest) = text.split_at(text.find(']')? + 1);
-            host[1..host.len() - 1].parse::<Ipv6Addr>().ok()?;
-            (host, rest)
-        } else {
-            let end = bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len());
-            let (host, rest) = text.split_at(end);
-            if !is_registered_name(host.as_bytes()) {
-                return None;
+        let (host_len, port) = Self::read(bytes)?;
+        Some(Self { host: std::str::from_utf8(&bytes[..host_len]).ok()?, port })
+    }
+
+    /// Whether these bytes are one, as [`parse`](Self::parse) reads it.
+    pub(crate) fn is_one(bytes: &[u8]) -> bool {
+        Self::read(bytes).is_some()
+    }
+
+    /// The host's length, and the port.
+    fn read(bytes: &[u8]) -> Option<(usize, Option<u16>)> {
+        let host_len = match bytes {
+            [b'[', literal @ ..] => {
+                let len = literal.iter().position(|&byte| byte == b']')?;
+                Ipv6Addr::from_str(std::str::from_utf8(&literal[..len]).ok()?).ok()?;
+                len + 2
             }
-            (host, rest)
+            _ => registered_name_len(bytes)?,
         };
-        let port = match rest.strip_prefix(':') {
-            None if rest.is_empty() => None,
-            None => return None,
-            Some("") => None,
-            Some(digits) if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Some(digits.parse().ok()?)
+        match &bytes[host_len..] {
+            [] | [b':'] => Some((host_len, None)),
+            [b':', digits @ ..] if digits.len() <= 5 => {
+                Some((host_len, Some(u16::try_from(decimal(digits).ok()?).ok()?)))
             }
-            Some(_) => return None,
-        };
-        Some(Self { host, port })
+            _ => None,
+        }
     }
 
     /// The host as it came; an IPv6 address with its brackets.
@@ -76,21 +80,19 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// RFC 3986 §3.2.2: unreserved, sub-delims and percent-encoded bytes; here at least one of them.
-fn is_registered_name(bytes: &[u8]) -> bool {
-    if bytes.iter().all(|&byte| NAME[usize::from(byte)]) {
-        return !bytes.is_empty();
+/// How many bytes are a registered name. RFC 3986 §3.2.2: unreserved, sub-delims and percent-encoded bytes; here at least
+/// one of them.
+fn registered_name_len(bytes: &[u8]) -> Option<usize> {
+    let mut len = 0;
+    loop {
+        let rest = &bytes[len..];
+        len += rest.iter().position(|&byte| !NAME[usize::from(byte)]).unwrap_or(rest.len());
+        match bytes[len..] {
+            // Hardly any is percent-encoded.
+            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => len += 3,
+            _ => return (len > 0).then_some(len),
+        }
     }
-    // Hardly any is percent-encoded.
-    let mut rest = bytes;
-    while let [byte, after @ ..] = rest {
-        rest = match (*byte, after) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
-            (byte, after) if NAME[usize::from(byte)] => after,
-            _ => return false,
-        };
-    }
-    true
 }
 
 /// What [`is_name_byte`] says of every byte.
@@ -137,8 +139,7 @@ impl Target {
         if raw.is_empty() || !is_target(raw) {
             return Err(ProtocolError::InvalidTarget);
         }
-        let len = u32::try_from(raw.len()).map_err(|_| ProtocolError::InvalidTarget)?;
-        let target = Self { text: SmallVec::from_slice(raw), len, path: 0, authority: 0..0, form: TargetForm::Origin };
+        let target = Self::of_path(raw).ok_or(ProtocolError::InvalidTarget)?;
         // RFC 9112 §3.2.3: CONNECT takes a host with a port and nothing else, and no other method takes that.
         if *method == Method::CONNECT {
             return target.into_authority_form();
@@ -149,6 +150,13 @@ impl Target {
             b"*" => Err(ProtocolError::TargetFormMismatch),
             _ => target.into_absolute_form(*method == Method::OPTIONS),
         }
+    }
+
+    /// A target in origin-form, of bytes that have been checked.
+    #[inline]
+    pub(crate) fn of_path(raw: &[u8]) -> Option<Self> {
+        let len = u32::try_from(raw.len()).ok()?;
+        Some(Self { text: SmallVec::from_slice(raw), len, path: 0, authority: 0..0, form: TargetForm::Origin })
     }
 
     fn into_authority_form(self) -> Result<Self, ProtocolError> {

@@ -17,6 +17,12 @@ pub(crate) trait StartLine: Sized {
         None
     }
 
+    /// Reads the line that `bytes` begin with, and says where it ends; `None` when it is not whole, or unusual, though it may
+    /// be right.
+    fn read_usual(_: &[u8]) -> Option<(Self, usize)> {
+        None
+    }
+
     /// Reads the line, without its LF. When bytes in it are wrong, any error will do: the scan finds the right one.
     fn parse(line: &[u8]) -> Result<Self, ProtocolError>;
 }
@@ -80,13 +86,20 @@ impl<S: StartLine> Section<S> {
             }
             return Ok(slot.take().and_then(|section| section.into_parts(None)));
         }
-        let mut section = Self {
-            carry: Vec::new(),
-            bounds: *bounds,
-            start_line: S::absent(),
-            lines: Vec::new(),
-            pos: 0,
-            scan: Scan::new(S::AT),
+        let within = &input[..input.len().min(bounds.section.0)];
+        let mut section = match S::read_usual(&within[..within.len().min(bounds.start_line.0)]) {
+            None => Self::begin(bounds),
+            Some((start_line, pos)) => {
+                let mut lines = Vec::with_capacity(USUAL_LINES);
+                let pos = field_line::read_usual_lines(within, pos, bounds.max_fields, &mut lines);
+                if within[pos..].starts_with(b"\r\n") {
+                    let (whole, rest) = input.split_at(pos + 2);
+                    *input = rest;
+                    return Ok(Some((start_line, Fields::from_parsed(copy(whole, &lines), lines))));
+                }
+                // The careful reading takes over.
+                Self { start_line: Some(start_line), lines, pos, scan: Scan::new(At::Line), ..Self::begin(bounds) }
+            }
         };
         if section.advance(input)? {
             let (whole, rest) = input.split_at(section.pos);
@@ -99,6 +112,18 @@ impl<S: StartLine> Section<S> {
             *slot = Some(Box::new(section));
         }
         Ok(None)
+    }
+
+    /// A section of which nothing was read.
+    fn begin(bounds: &Bounds) -> Self {
+        Self {
+            carry: Vec::new(),
+            bounds: *bounds,
+            start_line: S::absent(),
+            lines: Vec::new(),
+            pos: 0,
+            scan: Scan::new(S::AT),
+        }
     }
 
     /// Appends `input` to what has come, line by line, since only a line's end can be the section's end.
@@ -131,12 +156,13 @@ impl<S: StartLine> Section<S> {
                 Ok(start_line) => self.start_line = Some(start_line),
                 Err(refusal) => return Err(self.first_wrong_byte(bytes, line.len()).unwrap_or(refusal)),
             }
-            self.lines.reserve(USUAL_LINES);
+            self.lines = Vec::with_capacity(USUAL_LINES);
             self.next_line(line.len() + 1);
         }
         loop {
-            if self.scan.pos() == 0 && self.read_usual(bytes) {
-                return Ok(true);
+            if self.scan.pos() == 0 {
+                let within = &bytes[..bytes.len().min(self.bounds.section.0)];
+                self.pos = field_line::read_usual_lines(within, self.pos, self.bounds.max_fields, &mut self.lines);
             }
             self.check_first_byte(bytes)?;
             let Some(line) = self.whole_line(bytes, self.bounds.section)? else { return Ok(false) };
@@ -153,22 +179,6 @@ impl<S: StartLine> Section<S> {
             }
             self.next_line(line.len() + 1);
         }
-    }
-
-    /// Reads lines for as long as there is nothing unusual about them. True at the section's end.
-    fn read_usual(&mut self, bytes: &[u8]) -> bool {
-        let within = &bytes[..bytes.len().min(self.bounds.section.0)];
-        while self.lines.len() < self.bounds.max_fields
-            && let Some((line, next)) = field_line::read_usual(within, self.pos)
-        {
-            self.lines.push(line);
-            self.pos = next;
-        }
-        let is_end = within[self.pos..].starts_with(b"\r\n");
-        if is_end {
-            self.next_line(2);
-        }
-        is_end
     }
 
     /// The line at `pos` without its LF, if it is whole within the bound.
@@ -210,15 +220,17 @@ impl<S: StartLine> Section<S> {
 
     /// The start line and the fields, over the bytes that were carried, or a copy of `whole`.
     fn into_parts(self, whole: Option<&[u8]>) -> Option<(S, Fields)> {
-        let bytes = match whole {
-            None => self.carry,
-            Some(_) if self.lines.is_empty() => Vec::new(),
-            Some(whole) => {
-                let mut bytes = Vec::with_capacity(whole.len() + SPARE_BYTES);
-                bytes.extend_from_slice(whole);
-                bytes
-            }
-        };
+        let bytes = whole.map_or(self.carry, |whole| copy(whole, &self.lines));
         Some((self.start_line?, Fields::from_parsed(bytes, self.lines)))
     }
+}
+
+/// A copy of a section that has these lines, with room for more.
+fn copy(whole: &[u8], lines: &[Line]) -> Vec<u8> {
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    let mut bytes = Vec::with_capacity(whole.len() + SPARE_BYTES);
+    bytes.extend_from_slice(whole);
+    bytes
 }

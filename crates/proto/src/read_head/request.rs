@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::error::ProtocolError;
 use crate::fields::Fields;
-use crate::grammar::is_token;
+use crate::grammar::{is_token, target_end};
 use crate::head::RequestHead;
 use crate::known::Known;
 use crate::limits::{Limits, MAX_SECTION_BYTES};
@@ -130,6 +130,23 @@ impl Default for RequestReader {
 impl StartLine for RequestLine {
     const AT: At = At::Method;
 
+    #[inline]
+    fn read_usual(bytes: &[u8]) -> Option<(Self, usize)> {
+        let (method, rest) = match bytes {
+            [b'G', b'E', b'T', b' ', rest @ ..] => (Method::GET, rest),
+            [b'P', b'O', b'S', b'T', b' ', rest @ ..] => (Method::POST, rest),
+            [b'H', b'E', b'A', b'D', b' ', rest @ ..] => (Method::HEAD, rest),
+            _ => return None,
+        };
+        let (target, rest) = rest.split_at_checked(target_end(rest)?)?;
+        let rest = rest.strip_prefix(b" HTTP/1.1\r\n")?;
+        if target.first() != Some(&b'/') {
+            return None;
+        }
+        let target = Target::of_path(target)?;
+        Some((Self { method, target, version: Version::Http11 }, bytes.len() - rest.len()))
+    }
+
     fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
         // RFC 9112 §3: method SP request-target SP HTTP-version CRLF, each blank exactly one SP.
         let [line @ .., b'\r'] = line else { return Err(ProtocolError::BareLf) };
@@ -150,14 +167,9 @@ impl StartLine for RequestLine {
 impl RequestLine {
     fn into_head(self, mut fields: Fields) -> Result<RequestHead, ProtocolError> {
         // RFC 9112 §3.2: one Host, and a valid one; only HTTP/1.0 may leave it out.
-        let mut host = None;
-        for value in fields.get_all(Known::Host) {
-            if host.replace(value).is_some() {
-                return Err(ProtocolError::RepeatedHost);
-            }
-        }
+        let host = fields.get_only(Known::Host).map_err(|_| ProtocolError::RepeatedHost)?;
         match host {
-            Some(host) if Authority::parse(host).is_none() => return Err(ProtocolError::InvalidHost),
+            Some(host) if !Authority::is_one(host) => return Err(ProtocolError::InvalidHost),
             None if self.version >= Version::Http11 => return Err(ProtocolError::MissingHost),
             _ => {}
         }

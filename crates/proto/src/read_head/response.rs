@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::error::ProtocolError;
-use crate::grammar::is_text;
+use crate::grammar::{is_text, unprintable};
 use crate::head::{Reason, ResponseHead};
 use crate::limits::{Limits, MAX_SECTION_BYTES};
 use crate::lines::{At, Bounds, Section, StartLine};
@@ -63,6 +63,19 @@ impl ResponseReader {
 
 impl StartLine for StatusLine {
     const AT: At = At::ResponseVersion(0);
+
+    #[inline]
+    fn read_usual(bytes: &[u8]) -> Option<(Self, usize)> {
+        let (status @ [b'1'..=b'5', ..], rest) = bytes.strip_prefix(b"HTTP/1.1 ")?.split_first_chunk::<3>()? else {
+            return None;
+        };
+        let rest = rest.strip_prefix(b" ")?;
+        let (reason, rest) = rest.split_at_checked(unprintable(rest)?)?;
+        let rest = rest.strip_prefix(b"\r\n")?;
+        let status = StatusCode::from_bytes(status).ok()?;
+        let line = Self { status, version: Version::Http11, reason: Reason::from_slice(reason) };
+        Some((line, bytes.len() - rest.len()))
+    }
 
     fn parse(line: &[u8]) -> Result<Self, ProtocolError> {
         // RFC 9112 §4: HTTP-version SP status-code SP [ reason-phrase ] CRLF.
