@@ -33,7 +33,7 @@ const MAX_DISCARDED_BYTES: usize = 1024 * 1024;
 ///
 /// # Memory
 /// Ciphertext passes through buffers of the thread. The connection owns some only while a record has arrived in part, or
-/// while the kernel takes no more of what was written: of the latter at most 64 KiB and what encryption adds. What stays in
+/// while the kernel takes no more of what was written: of the latter at most 144 KiB and what encryption adds. What stays in
 /// an idle connection is rustls': keys and state, and on the client's side the server's certificates.
 ///
 /// # How it ends

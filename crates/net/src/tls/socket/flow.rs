@@ -6,14 +6,15 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::scratch::SCRATCH_BYTES;
 use crate::socket::Socket;
 use crate::tls::scratch::with_sealed;
 use crate::tls::session::Job;
 use crate::tls::socket::{Content, End, RECORD_BYTES, Stage, TlsSocket};
 
-/// How much content one write takes at most: four records. What of it the kernel does not take is kept, and until that is
-/// gone nothing more is taken.
-const MAX_WRITE_BYTES: usize = 64 * 1024;
+/// How much content one write takes at most: one read of the other side, and a record for the head before it, so that a few
+/// bytes do not go by themselves. What of it the kernel does not take is kept, and until that is gone nothing more is taken.
+const MAX_WRITE_BYTES: usize = SCRATCH_BYTES + RECORD_BYTES;
 
 impl<S: Socket> AsyncRead for TlsSocket<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
