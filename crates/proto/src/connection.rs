@@ -304,16 +304,23 @@ impl<R: Role> Connection<R> {
         self.body_out.as_ref()?.remaining()
     }
 
+    #[inline(always)]
     fn step(&mut self, step: Step) -> Result<(), Misuse> {
         self.state = self.state.step(step).map_err(|_| Misuse::WrongState)?;
         Ok(())
     }
 
     /// A step that this state is known to allow.
+    #[inline(always)]
     fn stride(&mut self, step: Step) {
         if self.step(step).is_err() {
-            self.end_with(Intent::Abort(CloseReason::Bug("impossible-step")));
+            self.stumble();
         }
+    }
+
+    #[cold]
+    fn stumble(&mut self) {
+        self.end_with(Intent::Abort(CloseReason::Bug("impossible-step")));
     }
 
     fn end_with(&mut self, intent: Intent) {

@@ -122,16 +122,25 @@ pub(crate) fn decimal(bytes: &[u8]) -> Result<u64, NotDecimal> {
     if bytes.is_empty() {
         return Err(NotDecimal::Malformed);
     }
-    let mut value = Some(0u64);
+    let mut value = 0u64;
     for byte in bytes {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return Err(NotDecimal::Malformed);
         }
-        value = value.and_then(|value| value.checked_mul(10)?.checked_add(digit.into()));
+        value = value.wrapping_mul(10).wrapping_add(digit.into());
     }
-    value.ok_or(NotDecimal::Overflow)
+    // Few are long enough to be too large.
+    let fits = bytes.len() < MAX_DIGITS
+        || bytes
+            .iter()
+            .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add((digit - b'0').into()))
+            .is_some();
+    if fits { Ok(value) } else { Err(NotDecimal::Overflow) }
 }
+
+/// Digits of the largest `u64`.
+const MAX_DIGITS: usize = 20;
 
 /// Why bytes are no `u64` in decimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,10 +190,10 @@ mod tests {
     #[test]
     fn many_bytes_at_a_time_are_judged_as_each_of_them() {
         type Class = (fn(&[u8]) -> bool, fn(u8) -> bool);
-        let classes: [Class; 2] = [(is_text, is_text_byte), (is_target, is_target_byte)];
+        let classes: [Class; 3] = [(is_text, is_text_byte), (is_target, is_target_byte), (is_token, is_token_byte)];
         for (are_good, is_good) in classes {
-            for len in 0..=75 {
-                for filling in [b'a', b'~', b'!'] {
+            for len in 1..=40 {
+                for filling in [b'a', b'Z', b'-', b'~', b'!'] {
                     let mut bytes = vec![filling; len];
                     assert!(are_good(&bytes), "{len}");
                     for at in 0..len {
@@ -212,11 +221,18 @@ mod tests {
             for filling in [b'a', b' ', 0x7E, 0x80, 0xFF] {
                 let mut bytes = vec![filling; len];
                 assert_eq!(control(&bytes), None);
+                assert_eq!(unprintable(&bytes), (filling > 0x7E && len > 0).then_some(0));
                 for at in 0..len {
                     for byte in 0..=u8::MAX {
                         bytes[at] = byte;
                         let expected = (byte < b' ' || byte == 0x7F).then_some(at);
                         assert_eq!(control(&bytes), expected, "{byte:#x} at {at} of {len}");
+                        let is_printable = |byte: &u8| (b' '..0x7F).contains(byte);
+                        assert_eq!(
+                            unprintable(&bytes),
+                            bytes.iter().position(|byte| !is_printable(byte)),
+                            "{bytes:x?}"
+                        );
                         // Whatever stands behind it.
                         bytes[len - 1] = b'\r';
                         assert_eq!(control(&bytes), expected.or(Some(len - 1)), "{byte:#x} at {at} of {len}");
@@ -239,10 +255,12 @@ mod tests {
 
     #[test]
     fn decimals() {
-        let table: [(&[u8], Result<u64, NotDecimal>); 10] = [
+        let table: [(&[u8], Result<u64, NotDecimal>); 12] = [
             (b"0", Ok(0)),
             (b"007", Ok(7)),
             (b"18446744073709551615", Ok(u64::MAX)),
+            (b"9999999999999999999", Ok(9_999_999_999_999_999_999)),
+            (b"00000000000000000000000001", Ok(1)),
             (b"18446744073709551616", Err(NotDecimal::Overflow)),
             (b"18446744073709551618", Err(NotDecimal::Overflow)),
             (b"", Err(NotDecimal::Malformed)),

@@ -117,14 +117,28 @@ impl BodyReader {
     ///
     /// # Errors
     /// [`ProtocolError`] for what is no body, or exceeds a limit. No call may follow it.
+    #[inline]
     pub fn receive<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<BodyEvent<'b>>, ProtocolError> {
+        match &mut self.state {
+            State::Counted(0) => Ok(Some(self.end(None))),
+            State::Counted(left) if !input.is_empty() => {
+                let data = take(input, *left);
+                *left -= data.len() as u64;
+                Ok(Some(BodyEvent::Data(data)))
+            }
+            State::Counted(_) | State::Done => Ok(None),
+            _ => self.receive_framed(input),
+        }
+    }
+
+    /// As [`receive`](Self::receive), where what comes tells of the end.
+    fn receive_framed<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<BodyEvent<'b>>, ProtocolError> {
         loop {
             match &mut self.state {
-                State::Counted(0) => return Ok(Some(self.end(None))),
-                State::Counted(left) | State::ChunkData(left) if !input.is_empty() => {
+                State::ChunkData(left) if !input.is_empty() => {
                     let data = take(input, *left);
                     *left -= data.len() as u64;
-                    if matches!(self.state, State::ChunkData(0)) {
+                    if *left == 0 {
                         self.state = State::ChunkCr;
                     }
                     return Ok(Some(BodyEvent::Data(data)));

@@ -16,6 +16,13 @@ use crate::role::Client;
 use crate::state::{RequestState, ResponseState, State, Step};
 use crate::write_head::{ConnectionField, write_request_head};
 
+/// What a head is to the request.
+enum Answer {
+    /// Others follow it. RFC 9110 §15.2
+    Informational,
+    Final,
+}
+
 impl Connection<Client> {
     /// Makes it a tunnel from its first byte, without a request: towards whom a CONNECT asks for.
     ///
@@ -93,11 +100,15 @@ impl Connection<Client> {
         if self.end.is_some() || (needs_bytes && input.is_empty()) {
             return Ok(None);
         }
-        let event = match self.state.response {
+        match self.state.response {
             ResponseState::Owed => match self.reader.receive(input, &self.config.limits) {
-                Ok(Some(head)) => self.take_head(head, now).map(Some),
+                Ok(Some(head)) => match self.take_head(&head, now) {
+                    Ok(Answer::Informational) => Ok(Some(Event::Informational(head))),
+                    Ok(Answer::Final) => Ok(Some(Event::Head(head))),
+                    Err(error) => Err(self.break_off(error)),
+                },
                 Ok(None) => Ok(None),
-                Err(error) => Err(error),
+                Err(error) => Err(self.break_off(error)),
             },
             ResponseState::Body => match self.receive_body(input) {
                 Ok(Some(BodyEvent::End(trailers))) => {
@@ -106,15 +117,15 @@ impl Connection<Client> {
                 }
                 Ok(Some(BodyEvent::Data(data))) => Ok(Some(Event::Data(data))),
                 Ok(None) => Ok(None),
-                Err(error) => Err(error),
+                Err(error) => Err(self.break_off(error)),
             },
             ResponseState::Tunnel => Ok(Some(Event::Data(take_all(input)))),
-            ResponseState::Idle | ResponseState::Done => Err(ProtocolError::UnaskedBytes),
-        };
-        event.map_err(|error| self.break_off(error))
+            ResponseState::Idle | ResponseState::Done => Err(self.break_off(ProtocolError::UnaskedBytes)),
+        }
     }
 
-    fn take_head<'b>(&mut self, head: ResponseHead, now: Time) -> Result<Event<'b, ResponseHead>, ProtocolError> {
+    /// What a head does to the connection. It is moved as seldom as can be: hence not into here.
+    fn take_head(&mut self, head: &ResponseHead, now: Time) -> Result<Answer, ProtocolError> {
         self.progress = now;
         let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
         if is_switch || (*self.exchange.asked.method() == Method::CONNECT && head.status().is_success()) {
@@ -127,7 +138,7 @@ impl Connection<Client> {
                 self.body_out = Some(BodyWriter::new(BodyLength::UntilClose));
             }
             self.become_tunnel(now);
-            return Ok(Event::Head(head));
+            return Ok(Answer::Final);
         }
         if head.status().is_informational() {
             self.exchange.informational += 1;
@@ -136,10 +147,10 @@ impl Connection<Client> {
                 return Err(ProtocolError::TooManyInformational { limit });
             }
             self.stride(Step::Informational);
-            return Ok(Event::Informational(head));
+            return Ok(Answer::Informational);
         }
         self.exchange.peer = head.version();
-        let length = framing::response_body(&head, self.exchange.asked.method())?;
+        let length = framing::response_body(head, self.exchange.asked.method())?;
         self.exchange.ends_by_close = length == BodyLength::UntilClose;
         self.body_in = self.body_reader(length)?;
         if length == BodyLength::UntilClose || !framing::keeps_alive(head.version(), head.fields()) {
@@ -148,7 +159,7 @@ impl Connection<Client> {
         }
         self.stride(Step::ResponseHead { has_body: has_body(length) });
         self.settle(now);
-        Ok(Event::Head(head))
+        Ok(Answer::Final)
     }
 
     fn end_response(&mut self, now: Time) {

@@ -39,7 +39,10 @@ impl Connection<Server> {
         match (self.state.request, self.state.response) {
             (RequestState::Idle | RequestState::Head, ResponseState::Idle) if self.persists() => {
                 match self.reader.receive(input, &self.config.limits) {
-                    Ok(Some(head)) => self.take_head(head, now).map(Some),
+                    Ok(Some(head)) => match self.take_head(&head, now) {
+                        Ok(()) => Ok(Some(Event::Head(head))),
+                        Err(error) => Err(self.break_request(error)),
+                    },
                     Ok(None) => {
                         if self.state.request == RequestState::Idle && self.reader.has_begun() {
                             self.stride(Step::HeadBegun);
@@ -74,29 +77,24 @@ impl Connection<Server> {
         }
     }
 
-    fn take_head<'b>(&mut self, head: RequestHead, now: Time) -> Result<Event<'b, RequestHead>, ProtocolError> {
+    /// What a head does to the connection. It is moved as seldom as can be: hence not into here.
+    fn take_head(&mut self, head: &RequestHead, now: Time) -> Result<(), ProtocolError> {
         self.exchanges += 1;
         let says_close = !framing::keeps_alive(head.version(), head.fields());
         self.exchange = Exchange {
             asked: Asked::by(head.method()),
             peer: head.version(),
             peer_said_close: says_close,
-            switch: Switch::offering(framing::upgrade(&head).map(Box::from)),
+            switch: Switch::offering(framing::upgrade(head).map(Box::from)),
             ..Exchange::default()
         };
-        let body = framing::request_body(&head).and_then(|length| {
-            let expects = framing::expectation(&head)?;
-            Ok((length, expects, self.body_reader(length)?))
-        });
-        let (length, expects, reader) = match body {
-            Ok(body) => body,
-            Err(error) => return Err(self.break_request(error)),
-        };
+        let length = framing::request_body(head)?;
+        let expects = framing::expectation(head)?;
+        self.body_in = self.body_reader(length)?;
         // RFC 9110 §10.1.1: a 100 only when content is wanted, and never to HTTP/1.0.
         if expects && has_body(length) && head.version() == Version::Http11 {
             self.exchange.expectation = Expectation::Awaited;
         }
-        self.body_in = reader;
         self.allowance = match has_body(length) {
             true => self.config.timeouts.body_floor().map(|floor| floor.begin()),
             false => None,
@@ -108,7 +106,7 @@ impl Connection<Server> {
         }
         self.since = now;
         self.progress = now;
-        Ok(Event::Head(head))
+        Ok(())
     }
 
     fn break_request(&mut self, error: ProtocolError) -> ProtocolError {

@@ -356,6 +356,35 @@ fn field_lines_that_are_refused() {
     }
 }
 
+/// What comes whole is read at speed where it is usual, what comes byte by byte always with care: every byte in every place
+/// of what is usual, every byte left out, and every place where the bytes end.
+#[test]
+fn the_quick_reading_is_the_careful_one() {
+    fn hold<R: Reader>(usual: &[u8]) {
+        let limits = Limits::default();
+        let compare = |bytes: &[u8]| {
+            let whole = read_pieces::<R>([bytes].into_iter(), &limits);
+            assert_eq!(whole, read_pieces::<R>(bytes.chunks(1), &limits), "{}", bytes.escape_ascii());
+        };
+        for at in 0..usual.len() {
+            let mut bytes = usual.to_vec();
+            for byte in 0..=u8::MAX {
+                bytes[at] = byte;
+                compare(&bytes);
+            }
+            bytes.remove(at);
+            compare(&bytes);
+            compare(&usual[..at]);
+        }
+    }
+    hold::<RequestReader>(b"GET /a?b=%20c HTTP/1.1\r\nHost: a.b:80\r\nX-Long-Name: d\r\n\r\nGET /");
+    hold::<RequestReader>(b"POST / HTTP/1.1\r\nContent-Length: 12\r\nhost: [::1]\r\n\r\n");
+    hold::<ResponseReader>(
+        b"HTTP/1.1 200 OK\r\nServer: a\r\nX-A: b, c\r\nTransfer-Encoding: chunked\r\n\r\n5\r\na:b c",
+    );
+    hold::<ResponseReader>(b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n");
+}
+
 #[test]
 fn a_refusal_comes_with_the_byte_that_causes_it() {
     // The number of bytes that were needed, from the start of the message.
