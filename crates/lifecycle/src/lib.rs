@@ -19,6 +19,7 @@ pub mod machine;
 pub mod observe;
 pub mod pace;
 pub mod phase;
+pub mod places;
 pub mod policy;
 pub mod retry;
 pub mod ring;

@@ -5,6 +5,7 @@
 pub mod accept_backoff;
 pub mod alarm;
 pub mod balance;
+mod bell;
 pub mod bind_error;
 pub mod clock;
 pub mod dial;
