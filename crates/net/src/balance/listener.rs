@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rustix::net::{SocketFlags, acceptfrom_with};
-use sheave_lifecycle::errno::{Errno, IoFault, Op};
-use tokio::net::TcpListener;
+use sheave_lifecycle::errno::{IoFault, Op};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 
 use super::inbox::Inbox;
 use super::load::{Assigned, Loads};
@@ -82,7 +83,8 @@ impl Place {
     pub fn listen(self) -> io::Result<BalancedListener> {
         let Self { door, socket, worker } = self;
         socket.set_nonblocking(true)?;
-        Ok(BalancedListener { door, socket: TcpListener::from_std(socket)?, worker, left: VecDeque::new() })
+        let socket = TcpStream::from_std(OwnedFd::from(socket).into())?;
+        Ok(BalancedListener { door, socket, worker, left: VecDeque::new() })
     }
 }
 
@@ -93,26 +95,30 @@ impl Place {
 #[derive(Debug)]
 pub struct BalancedListener {
     door: Arc<Door>,
-    socket: TcpListener,
+    /// It listens all the same. A listener of the runtime's would register with this worker what may belong to another; as a
+    /// stream, it can be waited for and then be used as one likes.
+    socket: TcpStream,
     worker: usize,
     /// Handed over, and not yet taken when the backlog was left to others.
     left: VecDeque<HandedOver>,
 }
 
 impl BalancedListener {
-    /// One connection out of the backlog; `None` when it is empty.
-    fn accept(&self) -> Result<Option<(std::net::TcpStream, Option<SocketAddr>)>, IoFault> {
+    /// One connection out of the backlog, past the runtime's memory of it.
+    ///
+    /// # Errors
+    /// As the kernel says it; `WouldBlock` when it is empty.
+    fn accept(&self) -> io::Result<(std::net::TcpStream, Option<SocketAddr>)> {
         loop {
             // One system call, where the standard library needs two for a connection that does not block.
-            return match acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            match acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((descriptor, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    Ok(Some((descriptor.into(), peer.map(canonical))))
+                    return Ok((descriptor.into(), peer.map(canonical)));
                 }
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(rustix::io::Errno::AGAIN) => Ok(None),
-                Err(errno) => Err(IoFault::new(Op::Accept, &errno.into())),
-            };
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
 
@@ -156,20 +162,14 @@ impl Listener for BalancedListener {
             return Poll::Ready(self.take(connection));
         }
         for _ in 0..HAND_OVER_BURST {
-            let accepted = match self.accept() {
-                Ok(Some(accepted)) => accepted,
-                Err(fault) if !is_out_of_descriptors(fault.errno) => return Poll::Ready(Err(fault)),
-                // The runtime is asked only now, as it would register with this worker what may belong to another. It
-                // looks once more, and sees to it that the task is woken. Without a descriptor the kernel did not look
-                // whether somebody waits; the runtime knows.
-                Ok(None) | Err(_) => match self.socket.poll_accept(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(IoFault::new(Op::Accept, &error))),
-                    Poll::Ready(Ok((stream, peer))) => {
-                        let stream = stream.into_std().map_err(|error| IoFault::new(Op::Accept, &error))?;
-                        (stream, Some(canonical(peer)))
-                    }
-                },
+            // Without a descriptor the kernel does not look whether somebody waits; the runtime knows.
+            let accepted = loop {
+                ready!(self.socket.poll_read_ready(cx)).map_err(|error| IoFault::new(Op::Accept, &error))?;
+                match self.socket.try_io(Interest::READABLE, || self.accept()) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Poll::Ready(Err(IoFault::new(Op::Accept, &error))),
+                    Ok(accepted) => break accepted,
+                }
             };
             if let Some(own) = self.hand_over(accepted.0, accepted.1) {
                 return Poll::Ready(self.take(own));
@@ -182,9 +182,10 @@ impl Listener for BalancedListener {
     fn accept_now(&mut self) -> Result<Option<Accepted<CountedSocket>>, IoFault> {
         let connection = match self.door.inboxes[self.worker].pop() {
             Some(connection) => connection,
-            None => match self.accept()? {
-                None => return Ok(None),
-                Some((stream, peer)) => HandedOver { stream, peer, assigned: self.door.loads.assign_to(self.worker) },
+            None => match self.accept() {
+                Ok((stream, peer)) => HandedOver { stream, peer, assigned: self.door.loads.assign_to(self.worker) },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(IoFault::new(Op::Accept, &error)),
             },
         };
         self.take(connection).map(Some)
@@ -229,11 +230,6 @@ impl Drop for BalancedListener {
             }
         }
     }
-}
-
-/// Whether the process, or the machine, may open no more files.
-const fn is_out_of_descriptors(errno: Errno) -> bool {
-    matches!(errno, Errno::EMFILE | Errno::ENFILE)
 }
 
 /// IPv4 over an IPv6 socket, as IPv4.

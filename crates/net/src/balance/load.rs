@@ -5,17 +5,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The number of live connections of each worker, over all listening addresses. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Loads(Arc<Box<[Load]>>);
+pub struct Loads(Arc<[Arc<Load>]>);
 
 /// One worker's number, on a cache line of its own: it changes with every connection.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 #[repr(align(128))]
-struct Load(AtomicUsize);
+struct Load {
+    worker: usize,
+    count: AtomicUsize,
+}
 
 impl Loads {
     /// No connections, for so many workers; at least one.
     pub fn new(workers: usize) -> Self {
-        Self(Arc::new((0..workers.max(1)).map(|_| Load::default()).collect()))
+        Self((0..workers.max(1)).map(|worker| Arc::new(Load { worker, count: AtomicUsize::new(0) })).collect())
     }
 
     /// How many workers.
@@ -25,7 +28,7 @@ impl Loads {
 
     /// The number of live connections of all workers.
     pub fn total(&self) -> usize {
-        self.0.iter().map(|load| load.0.load(Ordering::Relaxed)).sum()
+        self.0.iter().map(|load| load.count.load(Ordering::Relaxed)).sum()
     }
 
     /// Chooses a worker for a connection that `accepting` has accepted, and counts it there.
@@ -33,14 +36,15 @@ impl Loads {
     /// Several workers may do so at once, each by numbers that the other is about to change: then the difference between
     /// workers is a few connections for a moment.
     pub(super) fn assign(&self, accepting: usize) -> Assigned {
-        let to = least(self.0.iter().map(|load| load.0.load(Ordering::Relaxed)), accepting);
+        let to = least(self.0.iter().map(|load| load.count.load(Ordering::Relaxed)), accepting);
         self.assign_to(to)
     }
 
     /// Counts a connection at a worker.
     pub(super) fn assign_to(&self, worker: usize) -> Assigned {
-        self.0[worker].0.fetch_add(1, Ordering::Relaxed);
-        Assigned { loads: self.clone(), worker }
+        let load = &self.0[worker];
+        load.count.fetch_add(1, Ordering::Relaxed);
+        Assigned(load.clone())
     }
 }
 
@@ -52,21 +56,18 @@ fn least(loads: impl Iterator<Item = usize>, preferred: usize) -> usize {
 
 /// A connection that is counted at a worker, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Assigned {
-    loads: Loads,
-    worker: usize,
-}
+pub(super) struct Assigned(Arc<Load>);
 
 impl Assigned {
     /// The worker.
-    pub(super) const fn worker(&self) -> usize {
-        self.worker
+    pub(super) fn worker(&self) -> usize {
+        self.0.worker
     }
 }
 
 impl Drop for Assigned {
     fn drop(&mut self) {
-        self.loads.0[self.worker].0.fetch_sub(1, Ordering::Relaxed);
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
