@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use sheave_lifecycle::drain::{DrainClock, DrainPlan, DrainReport, Fate};
+use sheave_lifecycle::places::Places;
 use sheave_lifecycle::time::Time;
 
 use crate::pressure::Pressure;
@@ -32,32 +33,8 @@ struct Shared {
     clock: OnceLock<DrainClock>,
     report: Mutex<DrainReport>,
     pressure: Pressure,
-    sleepers: Mutex<Sleepers>,
-}
-
-/// The wakers of those who wait, in slots that are used again.
-#[derive(Default, Debug)]
-struct Sleepers {
-    slots: Vec<Option<Waker>>,
-    free: Vec<u32>,
-}
-
-impl Sleepers {
-    /// A slot that nobody has. There are as many as there are tasks at once, of which nobody has four billion.
-    fn vacancy(&mut self) -> Option<NonZeroU32> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None => {
-                self.slots.push(None);
-                u32::try_from(self.slots.len() - 1).ok()?
-            }
-        };
-        index.checked_add(1).and_then(NonZeroU32::new)
-    }
-
-    fn place(&mut self, slot: NonZeroU32) -> Option<&mut Option<Waker>> {
-        self.slots.get_mut(usize::try_from(slot.get() - 1).ok()?)
-    }
+    /// The wakers of those who wait.
+    sleepers: Mutex<Places<Waker>>,
 }
 
 impl Drain {
@@ -135,14 +112,14 @@ impl Drain {
     pub fn wake_all(&self) {
         let wakers: Vec<Waker> = {
             let sleepers = self.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-            sleepers.slots.iter().flatten().cloned().collect()
+            sleepers.iter().cloned().collect()
         };
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// A watch for one task.
     pub fn watch(&self) -> DrainWatch {
-        DrainWatch { drain: self.clone(), seen: Urgency::None, slot: None, waker: None }
+        DrainWatch { drain: self.clone(), seen: Urgency::None, slot: None, wakes: 0 }
     }
 
     /// Waits until the drain has begun. Cancel safe.
@@ -180,7 +157,8 @@ pub struct DrainWatch {
     seen: Urgency,
     /// One more than its index: every connection has a watch.
     slot: Option<NonZeroU32>,
-    waker: Option<Waker>,
+    /// The address of what its waker wakes. That is alive as long as the waker is, so nothing else has it.
+    wakes: usize,
 }
 
 impl DrainWatch {
@@ -201,30 +179,43 @@ impl DrainWatch {
     }
 
     /// Makes sure that the task is woken when the urgency rises.
+    #[inline]
     pub fn register(&mut self, cx: &mut Context<'_>) {
-        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            return;
+        if self.wakes != cx.waker().data().addr() {
+            self.register_anew(cx.waker().clone());
         }
-        let waker = cx.waker().clone();
-        let mut sleepers = self.drain.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = self.slot.or_else(|| sleepers.vacancy());
-        if let Some(place) = slot.and_then(|slot| sleepers.place(slot)) {
-            *place = Some(waker.clone());
-        }
-        drop(sleepers);
-        self.slot = slot;
-        self.waker = Some(waker);
     }
+
+    #[cold]
+    fn register_anew(&mut self, waker: Waker) {
+        self.wakes = waker.data().addr();
+        let mut sleepers = self.drain.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = match self.slot.and_then(|slot| sleepers.get_mut(index(slot))) {
+            Some(place) => Some(std::mem::replace(place, waker)),
+            None => {
+                // There are as many as there are tasks at once, of which nobody has four billion.
+                self.slot = u32::try_from(sleepers.insert(waker) + 1).ok().and_then(NonZeroU32::new);
+                None
+            }
+        };
+        drop(sleepers);
+        // A waker may own a task, whose drop may come back here: not under the lock.
+        drop(former);
+    }
+}
+
+/// The place that a slot stands for.
+const fn index(slot: NonZeroU32) -> usize {
+    slot.get() as usize - 1
 }
 
 impl Drop for DrainWatch {
     fn drop(&mut self) {
         let Some(slot) = self.slot else { return };
         let mut sleepers = self.drain.0.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
-        let waker = sleepers.place(slot).and_then(Option::take);
-        sleepers.free.push(slot.get() - 1);
+        let waker = sleepers.remove(index(slot));
         drop(sleepers);
-        // A waker may own a task, whose drop may come back here: not under the lock.
+        // As above.
         drop(waker);
     }
 }
@@ -253,7 +244,7 @@ mod tests {
         drain.force(Time::ZERO);
         assert_eq!(task.await.expect("does not panic"), (Urgency::Planned, Urgency::Forced));
         assert_eq!(drain.clock(), Some(DrainClock::start(DrainPlan::default(), Time::ZERO)));
-        assert_eq!(drain.0.sleepers.lock().expect("not poisoned").free.len(), 1, "the slot is given back");
+        assert!(drain.0.sleepers.lock().expect("not poisoned").is_empty(), "the slot is given back");
     }
 
     #[tokio::test]
