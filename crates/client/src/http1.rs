@@ -109,10 +109,13 @@ impl<S: Socket> Http1<S> {
         body: BodyLength,
         now: Time,
     ) -> Result<(), CallError> {
+        let is_told = self.is_reused;
         let leg = self.leg_mut();
         let (machine, out) = leg.machine_and_outbox();
         machine.send_head(head, target, body, out, now).map_err(CallError::Misuse)?;
-        leg.tell_moved();
+        if !is_told {
+            leg.tell_moved();
+        }
         Ok(())
     }
 

@@ -105,8 +105,6 @@ impl<S: Socket> Shelves<S> {
         now: Time,
     ) {
         leg.release_buffers();
-        leg.tell_moved();
-        let id = leg.id();
         let is_old = self.is_old(&leg, now);
         let mut state = self.lock();
         let State { shelves, queued, is_asleep, .. } = &mut *state;
@@ -133,11 +131,12 @@ impl<S: Socket> Shelves<S> {
         {
             CloseReason::Evicted
         } else {
+            let parked = leg.as_parked();
             let client = endpoint.client().cloned();
             shelf.parked.push_back(Parked { leg, since: now, alive_at: now, left, client });
             let wakes = std::mem::take(is_asleep);
             drop(state);
-            self.context.observer.parked(id);
+            self.context.observer.parked(&parked);
             if wakes {
                 self.wake.notify_one();
             }

@@ -293,7 +293,7 @@ impl<S: Socket> Shelves<S> {
         drop(state);
         match retires {
             Some(reason) => connection.retire(reason),
-            None if is_parked => self.context.observer.parked(connection.id),
+            None if is_parked => connection.tell_parked(),
             None => {}
         }
         if wakes {

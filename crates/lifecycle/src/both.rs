@@ -24,7 +24,7 @@ macro_rules! pass_on {
             opened(it: &Opened), identified(it: &Identified), secured(side: Side, it: &Encryption<'_>),
             handshake_failed(it: &HandshakeFailed<'_>), moved(it: &Moved), closed(it: &Closed), refused(limit: &'static str), held_back(limit: &'static str),
             accept_failed(fault: IoFault), switched(id: ConnectionId), exchange_ended(end: &ExchangeEnd<'_>),
-            connect_failed(address: Option<SocketAddr>, reason: CloseReason), parked(id: ConnectionId),
+            connect_failed(address: Option<SocketAddr>, reason: CloseReason), parked(it: &Moved),
             reused(id: ConnectionId, parked_for: Duration), found_dead(id: ConnectionId, reason: CloseReason),
             retried(evidence: Evidence), drain_moved(phase: DrainPhase));
     };
@@ -65,6 +65,7 @@ mod tests {
 
     use super::*;
     use crate::observe::Silent;
+    use crate::phase::Phase;
 
     #[test]
     fn exchanges_are_told_where_one_of_them_listens() {
@@ -81,8 +82,8 @@ mod tests {
             self.0.lock().expect("not poisoned").push(limit.to_owned());
         }
 
-        fn parked(&self, id: ConnectionId) {
-            self.0.lock().expect("not poisoned").push(id.0.to_string());
+        fn parked(&self, it: &Moved) {
+            self.0.lock().expect("not poisoned").push(it.id.0.to_string());
         }
     }
 
@@ -91,7 +92,9 @@ mod tests {
         let (one, other) = (Arc::new(Heard::default()), Arc::new(Heard::default()));
         let both: Arc<dyn Observer> = Arc::new(Both(one.clone(), Both(other.clone(), Silent)));
         both.refused("max-connections");
-        both.parked(ConnectionId(7));
+        let side = Side::Upstream;
+        let phase = Phase::Parked;
+        both.parked(&Moved { side, id: ConnectionId(7), phase, exchanges: 1, bytes_in: 1, bytes_out: 1 });
         for heard in [one, other] {
             assert_eq!(*heard.0.lock().expect("not poisoned"), ["max-connections", "7"]);
         }

@@ -1,5 +1,6 @@
 //! What happens to connections and exchanges, told to whoever counts or logs.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -154,6 +155,25 @@ pub struct UpstreamPart {
     pub response_after: Option<Duration>,
 }
 
+/// What logs show of a request's fields. They are looked for when they are asked for.
+pub trait RequestWords: fmt::Debug + Sync {
+    /// `Host`, if it was sent and is text.
+    fn host(&self) -> Option<&str> {
+        None
+    }
+    /// `User-Agent`, if it was sent and is text.
+    fn user_agent(&self) -> Option<&str> {
+        None
+    }
+    /// `Referer`, if it was sent and is text.
+    fn referer(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// Nothing was said, or it could not be read.
+impl RequestWords for () {}
+
 /// One exchange, when it is over. Borrowed: it costs nothing to whoever does not look.
 #[derive(Clone, Copy, Debug)]
 pub struct ExchangeEnd<'a> {
@@ -171,12 +191,8 @@ pub struct ExchangeEnd<'a> {
     pub version: &'static str,
     /// What TLS has agreed on for the connection; `None` without TLS.
     pub encryption: Option<Encryption<'a>>,
-    /// The client's `Host`, `User-Agent` and `Referer`, if it sent them.
-    pub host: Option<&'a str>,
-    /// See `host`.
-    pub user_agent: Option<&'a str>,
-    /// See `host`.
-    pub referer: Option<&'a str>,
+    /// What else the request said that logs show.
+    pub words: &'a dyn RequestWords,
     /// The status that was sent; zero when none was.
     pub status: u16,
     /// How it ended.
@@ -241,9 +257,9 @@ pub trait Observer: Send + Sync {
     fn exchange_ended(&self, _: &ExchangeEnd<'_>) {}
     /// An origin could not be reached; no connection came to be.
     fn connect_failed(&self, _address: Option<SocketAddr>, _reason: CloseReason) {}
-    /// A connection was put into the pool.
-    fn parked(&self, _: ConnectionId) {}
-    /// A connection was taken from the pool.
+    /// A connection was put into the pool, and stands as is said here: that its exchange is over is not told otherwise.
+    fn parked(&self, _: &Moved) {}
+    /// A connection was taken from the pool for its next exchange. Over HTTP/1 that it begins is not told otherwise.
     fn reused(&self, _: ConnectionId, _parked_for: Duration) {}
     /// A parked connection was found dead by the check before reuse, or by the sweep.
     fn found_dead(&self, _: ConnectionId, _: CloseReason) {}

@@ -48,7 +48,7 @@ fn main() {
     });
     report("parked and reused", calls, || {
         next = next.wrapping_add(1);
-        shard.parked(ConnectionId(4));
+        shard.parked(&Moved { phase: Phase::Parked, ..moved(4, next) });
         shard.reused(ConnectionId(4), Duration::from_micros(next & 0xffff));
     });
     let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000));
@@ -64,9 +64,7 @@ fn main() {
         next = next.wrapping_add(1);
         shard.moved(&moved(4, next));
         shard.reused(ConnectionId(8), Duration::from_micros(next & 0xffff));
-        shard.moved(&moved(8, next));
-        shard.moved(&moved(8, next));
-        shard.parked(ConnectionId(8));
+        shard.parked(&Moved { phase: Phase::Parked, ..moved(8, next) });
         shard.exchange_ended(&exchange(client, next, None));
         shard.moved(&moved(4, next));
     });
@@ -145,9 +143,7 @@ fn exchange(client: SocketAddr, number: u64, error: Option<&'static str>) -> Exc
         target: "/",
         version: "HTTP/1.1",
         encryption: None,
-        host: Some("localhost"),
-        user_agent: None,
-        referer: None,
+        words: &(),
         status: 200,
         outcome: Outcome::Answered(MadeBy::Origin),
         error,

@@ -431,9 +431,7 @@ mod tests {
             target: "/",
             version: "HTTP/1.1",
             encryption: None,
-            host: None,
-            user_agent: None,
-            referer: None,
+            words: &(),
             status,
             outcome,
             error,
@@ -490,7 +488,8 @@ mod tests {
         one.accept_failed(IoFault { op: Op::Accept, errno: Errno::EMFILE });
         other.accept_failed(IoFault { op: Op::Accept, errno: Errno(71) });
         other.connect_failed(None, CloseReason::TimedOut(Timer::Connect));
-        one.parked(ConnectionId(2));
+        let (side, phase) = (Side::Upstream, Phase::Parked);
+        one.parked(&Moved { side, id: ConnectionId(2), phase, exchanges: 0, bytes_in: 0, bytes_out: 0 });
         other.reused(ConnectionId(1), Duration::from_secs(1));
         other.found_dead(ConnectionId(2), CloseReason::PeerClosed);
         other.retried(Evidence::ClosedBeforeWrite);

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use sheave_lifecycle::kept_ends::KeptEnds;
 use sheave_lifecycle::observe::{Closed, ConnectionId, Identified, Moved, Opened};
 use sheave_lifecycle::phase::{Phase, Side};
+use sheave_lifecycle::places::Places;
 
+use crate::histogram::micros;
 use crate::ids::IdMap;
 
 /// A connection as it stood when the list was read.
@@ -52,19 +54,24 @@ struct Entry {
     phase: Phase,
     side: Side,
     id: ConnectionId,
-    opened: Instant,
+    /// Since the list began.
+    opened_micros: u64,
     ends: KeptEnds,
 }
 
-/// The live connections of one shard: about 100 bytes each, kept until the shard goes.
+/// The live connections of one shard: about 100 bytes each.
 #[derive(Debug, Default)]
 pub(crate) struct LiveList {
     // A connection keeps its place as long as it lives, so that the list can be read in several goes.
-    entries: Vec<Option<Entry>>,
-    free: Vec<usize>,
+    entries: Places<Entry>,
     places: [IdMap<usize>; 2],
     parked: u64,
+    /// Since its first connection.
+    since: Option<Instant>,
 }
+
+/// Up to so many connections of a side are found without anything being allocated or given back.
+const FEW: usize = 64;
 
 impl LiveList {
     /// A connection came to be.
@@ -73,6 +80,7 @@ impl LiveList {
             Side::Downstream => Phase::FirstByte,
             Side::Upstream => Phase::Idle,
         };
+        let since = *self.since.get_or_insert(now);
         let entry = Entry {
             exchanges: 0,
             bytes_in: 0,
@@ -80,19 +88,10 @@ impl LiveList {
             phase,
             side: opened.side,
             id: opened.id,
-            opened: now,
+            opened_micros: micros(now.saturating_duration_since(since)),
             ends: KeptEnds::new(opened.peer, opened.local),
         };
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.entries[place] = Some(entry);
-                place
-            }
-            None => {
-                self.entries.push(Some(entry));
-                self.entries.len() - 1
-            }
-        };
+        let place = self.entries.insert(entry);
         if let Some(former) = self.places[opened.side as usize].insert(opened.id.0, place) {
             // Two of one number: the list holds the later one, and the check of all counts will say that one is missing.
             self.vacate(former);
@@ -102,7 +101,7 @@ impl LiveList {
     /// A connection's ends became known better. Nothing, if it is not in the list.
     pub(crate) fn identify(&mut self, identified: &Identified) {
         let place = self.places[identified.side as usize].get(&identified.id.0);
-        if let Some(entry) = place.and_then(|&place| self.entries[place].as_mut()) {
+        if let Some(entry) = place.and_then(|&place| self.entries.get_mut(place)) {
             entry.ends = KeptEnds::new(identified.peer, identified.local);
         }
     }
@@ -110,7 +109,7 @@ impl LiveList {
     /// A connection moved. Nothing, if it is not in the list.
     pub(crate) fn update(&mut self, moved: &Moved) -> Option<Traffic> {
         let place = *self.places[moved.side as usize].get(&moved.id.0)?;
-        let entry = self.entries[place].as_mut()?;
+        let entry = self.entries.get_mut(place)?;
         let traffic = Traffic {
             received: moved.bytes_in.saturating_sub(entry.bytes_in),
             sent: moved.bytes_out.saturating_sub(entry.bytes_out),
@@ -123,18 +122,23 @@ impl LiveList {
         Some(traffic)
     }
 
-    /// An upstream connection went into the pool or came out of it.
-    pub(crate) fn set_phase(&mut self, id: ConnectionId, phase: Phase) {
+    /// An upstream connection came out of the pool, and begins an exchange.
+    pub(crate) fn reuse(&mut self, id: ConnectionId) {
         let place = self.places[Side::Upstream as usize].get(&id.0);
-        if let Some(entry) = place.and_then(|&place| self.entries[place].as_mut()) {
-            self.parked = self.parked - is_parked(entry.phase) + is_parked(phase);
-            entry.phase = phase;
+        if let Some(entry) = place.and_then(|&place| self.entries.get_mut(place)) {
+            self.parked -= is_parked(entry.phase);
+            entry.phase = Phase::Request;
+            entry.exchanges += 1;
         }
     }
 
     /// A connection ended. Nothing, if it is not in the list.
     pub(crate) fn remove(&mut self, closed: &Closed) -> Option<Traffic> {
-        let place = self.places[closed.side as usize].remove(&closed.id.0)?;
+        let places = &mut self.places[closed.side as usize];
+        let place = places.remove(&closed.id.0)?;
+        if places.capacity() > 8 * places.len().max(FEW) {
+            places.shrink_to(2 * places.len());
+        }
         let entry = self.vacate(place)?;
         Some(Traffic {
             received: closed.bytes_in.saturating_sub(entry.bytes_in),
@@ -143,9 +147,8 @@ impl LiveList {
     }
 
     fn vacate(&mut self, place: usize) -> Option<Entry> {
-        let entry = self.entries[place].take()?;
+        let entry = self.entries.remove(place)?;
         self.parked -= is_parked(entry.phase);
-        self.free.push(place);
         Some(entry)
     }
 
@@ -161,20 +164,21 @@ impl LiveList {
 
     /// Adds the connections in `places` to `into`; true if there are more places behind.
     pub(crate) fn read(&self, places: std::ops::Range<usize>, now: Instant, into: &mut Vec<LiveConnection>) -> bool {
-        let end = places.end.min(self.entries.len());
-        let entries = self.entries.get(places.start..end).unwrap_or_default();
-        into.extend(entries.iter().flatten().map(|entry| LiveConnection {
+        let Some(since) = self.since else { return false };
+        let age = micros(now.saturating_duration_since(since));
+        let end = places.end.min(self.entries.end());
+        into.extend((places.start..end).filter_map(|place| self.entries.get(place)).map(|entry| LiveConnection {
             id: entry.id,
             side: entry.side,
             peer: entry.ends.peer(),
             local: entry.ends.local(),
             phase: entry.phase,
-            age: now.saturating_duration_since(entry.opened),
+            age: Duration::from_micros(age.saturating_sub(entry.opened_micros)),
             exchanges: entry.exchanges,
             bytes_in: entry.bytes_in,
             bytes_out: entry.bytes_out,
         }));
-        end < self.entries.len()
+        end < self.entries.end()
     }
 }
 
@@ -192,7 +196,7 @@ mod tests {
     /// Every live connection has one.
     #[test]
     fn an_entry_is_small() {
-        assert!(size_of::<Option<Entry>>() <= 72, "{}", size_of::<Option<Entry>>());
+        assert!(size_of::<Option<Entry>>() <= 64, "{}", size_of::<Option<Entry>>());
     }
 
     fn opened(side: Side, id: u64) -> Opened {
@@ -236,7 +240,6 @@ mod tests {
         assert!(list.remove(&closed(Side::Upstream, 1, 0)).is_none());
         list.insert(&opened(Side::Upstream, 7), now);
         assert_eq!(ids(&list), [1, 7, 2]);
-        assert_eq!(list.entries.len(), 3);
     }
 
     #[test]
@@ -269,12 +272,13 @@ mod tests {
         let mut list = LiveList::default();
         for id in 1..=3 {
             list.insert(&opened(Side::Upstream, id), Instant::now());
-            list.set_phase(ConnectionId(id), Phase::Parked);
+            list.update(&moved(Side::Upstream, id, Phase::Parked, 0));
         }
         list.update(&moved(Side::Upstream, 1, Phase::Parked, 0));
         assert_eq!(list.parked(), 3);
-        list.set_phase(ConnectionId(1), Phase::Idle);
-        list.set_phase(ConnectionId(9), Phase::Parked);
+        list.reuse(ConnectionId(1));
+        list.reuse(ConnectionId(9));
+        list.update(&moved(Side::Upstream, 9, Phase::Parked, 0));
         list.remove(&closed(Side::Upstream, 2, 0));
         assert_eq!(list.parked(), 1);
         list.insert(&opened(Side::Upstream, 3), Instant::now());
@@ -291,13 +295,21 @@ mod tests {
         let now = Instant::now();
         assert!(list.read(0..4, now, &mut connections));
         assert!(list.read(4..8, now, &mut connections));
-        assert!(!list.read(8..12, now, &mut connections));
-        assert!(!list.read(12..16, now, &mut connections));
+        assert!(!list.read(8..64, now, &mut connections));
+        assert!(!list.read(64..128, now, &mut connections));
         assert_eq!(connections.len(), 10);
     }
 
     #[test]
-    fn an_entry_is_no_larger_than_was_said() {
-        assert!(size_of::<Option<Entry>>() <= 120, "{}", size_of::<Option<Entry>>());
+    fn what_a_crowd_took_is_given_back() {
+        let mut list = LiveList::default();
+        for id in 0..10_000 {
+            list.insert(&opened(Side::Downstream, id), Instant::now());
+        }
+        for id in 0..10_000 {
+            assert!(list.remove(&closed(Side::Downstream, id, 0)).is_some());
+        }
+        let capacity = list.places[Side::Downstream as usize].capacity();
+        assert!(list.entries.end() <= 64 && capacity <= 16 * FEW, "{} and {capacity}", list.entries.end());
     }
 }

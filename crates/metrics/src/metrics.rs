@@ -175,8 +175,8 @@ impl Observer for Metrics {
         self.shards[0].connect_failed(address, reason);
     }
 
-    fn parked(&self, id: ConnectionId) {
-        self.shard_of(id).parked(id);
+    fn parked(&self, moved: &Moved) {
+        self.shard_of(moved.id).parked(moved);
     }
 
     fn reused(&self, id: ConnectionId, parked_for: Duration) {

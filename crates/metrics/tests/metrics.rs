@@ -26,7 +26,11 @@ fn open(observer: &dyn Observer, side: Side, id: u64) {
 }
 
 fn go(observer: &dyn Observer, side: Side, id: u64, phase: Phase, bytes: u64) {
-    observer.moved(&Moved { side, id: ConnectionId(id), phase, exchanges: 1, bytes_in: bytes, bytes_out: 2 * bytes });
+    observer.moved(&moved(side, id, phase, bytes));
+}
+
+fn moved(side: Side, id: u64, phase: Phase, bytes: u64) -> Moved {
+    Moved { side, id: ConnectionId(id), phase, exchanges: 1, bytes_in: bytes, bytes_out: 2 * bytes }
 }
 
 fn close(observer: &dyn Observer, side: Side, id: u64) {
@@ -58,9 +62,7 @@ fn end_as(observer: &dyn Observer, id: u64, tunnel: Option<Duration>) {
         target: "/",
         version: "HTTP/1.1",
         encryption: None,
-        host: None,
-        user_agent: None,
-        referer: None,
+        words: &(),
         status: 200,
         outcome: Outcome::Answered(MadeBy::Origin),
         error: None,
@@ -289,7 +291,7 @@ fn counts_are_exact_whoever_writes_while_others_read() {
                             open(metrics, Side::Downstream, id);
                             open(metrics, Side::Upstream, id);
                             go(metrics, Side::Downstream, id, Phase::Request, 40);
-                            metrics.parked(ConnectionId(id));
+                            metrics.parked(&moved(Side::Upstream, id, Phase::Parked, 0));
                             metrics.reused(ConnectionId(id), Duration::ZERO);
                             metrics.retried(Evidence::NotWritten);
                             end(metrics, id);

@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use sheave_lifecycle::machine::Machine;
-use sheave_lifecycle::observe::{ConnectionId, Observer};
+use sheave_lifecycle::observe::{ConnectionId, Moved, Observer};
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::time::Time;
 use smallvec::SmallVec;
@@ -409,7 +409,13 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// Tells the observer where the connection stands.
     pub fn tell_moved(&self) {
-        self.life.tell_moved(self.phase(), self.machine.exchanges());
+        let moved = self.life.moved(self.phase(), self.machine.exchanges());
+        self.life.context.observer.moved(&moved);
+    }
+
+    /// What an observer is told when the connection is put into a pool.
+    pub fn as_parked(&self) -> Moved {
+        self.life.moved(Phase::Parked, self.machine.exchanges())
     }
 
     /// Where the connection stands. A message that is framed whole is under way as long as bytes of it are owed.

@@ -147,16 +147,10 @@ impl Life {
         self.noted_end().unwrap_or_else(|| (machine.intent().reason().unwrap_or(CloseReason::Cancelled), phase))
     }
 
-    /// Tells the observer where it stands.
-    pub(crate) fn tell_moved(&self, phase: Phase, exchanges: u64) {
-        self.context.observer.moved(&Moved {
-            side: self.side,
-            id: self.id,
-            phase,
-            exchanges,
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-        });
+    /// Where it stands, for the observer.
+    pub(crate) fn moved(&self, phase: Phase, exchanges: u64) -> Moved {
+        let Self { side, id, bytes_in, bytes_out, .. } = *self;
+        Moved { side, id, phase, exchanges, bytes_in, bytes_out }
     }
 
     /// Tells the observer that it is over.

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sheave_lifecycle::observe::{ConnectionId, Encryption, ExchangeEnd, MadeBy, Observer, Outcome, UpstreamPart};
+use sheave_lifecycle::observe::{
+    ConnectionId, Encryption, ExchangeEnd, MadeBy, Observer, Outcome, RequestWords, UpstreamPart,
+};
 use sheave_lifecycle::retry::{Evidence, Sent};
 use sheave_lifecycle::time::Time;
 use sheave_net::leg::LegContext;
@@ -73,7 +75,7 @@ impl Record {
         is_whole: bool,
         took: Duration,
     ) {
-        let text = |known| head.and_then(|head| head.fields().get_str(known));
+        let words = head.map(Words);
         observer.exchange_ended(&ExchangeEnd {
             connection,
             number: self.number,
@@ -82,9 +84,7 @@ impl Record {
             target: head.map_or("", RequestHead::target),
             version: head.map_or("", |head| head.version().name()),
             encryption,
-            host: text(Known::Host),
-            user_agent: text(Known::UserAgent),
-            referer: text(Known::Referer),
+            words: words.as_ref().map_or(&(), |words| words),
             status: self.status,
             outcome: if is_whole { Outcome::Answered(self.made_by) } else { Outcome::Reset },
             error: self.error,
@@ -98,6 +98,24 @@ impl Record {
             retried: self.retried,
             tunnel: self.switched.map(|at| took.saturating_sub(at.since(self.began))),
         });
+    }
+}
+
+/// What a head says for logs.
+#[derive(Debug)]
+struct Words<'r>(&'r RequestHead);
+
+impl RequestWords for Words<'_> {
+    fn host(&self) -> Option<&str> {
+        self.0.fields().get_str(Known::Host)
+    }
+
+    fn user_agent(&self) -> Option<&str> {
+        self.0.fields().get_str(Known::UserAgent)
+    }
+
+    fn referer(&self) -> Option<&str> {
+        self.0.fields().get_str(Known::Referer)
     }
 }
 

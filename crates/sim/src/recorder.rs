@@ -77,8 +77,8 @@ impl Observer for Recorder {
         self.tell(Seen::ConnectFailed(reason));
     }
 
-    fn parked(&self, id: ConnectionId) {
-        self.tell(Seen::Parked(id));
+    fn parked(&self, it: &Moved) {
+        self.tell(Seen::Parked(it.id));
     }
 
     fn reused(&self, id: ConnectionId, _: Duration) {

@@ -184,8 +184,8 @@ impl Observer for Recorder {
         self.note(|log| log.connect_failed.push(reason));
     }
 
-    fn parked(&self, id: ConnectionId) {
-        self.note(|log| log.parked.push(id));
+    fn parked(&self, it: &Moved) {
+        self.note(|log| log.parked.push(it.id));
     }
 
     fn reused(&self, id: ConnectionId, _: Duration) {

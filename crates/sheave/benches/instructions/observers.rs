@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use sheave_lifecycle::observe::{ConnectionId, ExchangeEnd, MadeBy, Moved, Observer, Opened, Outcome, UpstreamPart};
+use sheave_lifecycle::observe::{
+    ConnectionId, ExchangeEnd, MadeBy, Moved, Observer, Opened, Outcome, RequestWords, UpstreamPart,
+};
 use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::retry::Sent;
 use sheave_lifecycle::time::Time;
@@ -14,6 +16,23 @@ use crate::calendar::Moment;
 use crate::canned::ORIGIN;
 use crate::{combined, json_line};
 
+#[derive(Debug)]
+struct Browser;
+
+impl RequestWords for Browser {
+    fn host(&self) -> Option<&str> {
+        Some("www.example.test")
+    }
+
+    fn user_agent(&self) -> Option<&str> {
+        Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+    }
+
+    fn referer(&self) -> Option<&str> {
+        Some("https://www.example.test/articles/2026/11/")
+    }
+}
+
 fn end() -> ExchangeEnd<'static> {
     ExchangeEnd {
         connection: ConnectionId(1),
@@ -22,9 +41,7 @@ fn end() -> ExchangeEnd<'static> {
         method: "GET",
         target: "/articles/2026/11/how-a-sheave-turns?page=2",
         version: "HTTP/1.1",
-        host: Some("www.example.test"),
-        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
-        referer: Some("https://www.example.test/articles/2026/11/"),
+        words: &Browser,
         status: 200,
         outcome: Outcome::Answered(MadeBy::Origin),
         error: None,
@@ -56,15 +73,14 @@ pub(crate) fn exchange(rounds: u64) {
     }
     let moved = |side, id, phase, exchanges| {
         let id = ConnectionId(id);
-        shard.moved(&Moved { side, id, phase, exchanges, bytes_in: exchanges * 100, bytes_out: exchanges * 200 });
+        Moved { side, id, phase, exchanges, bytes_in: exchanges * 100, bytes_out: exchanges * 200 }
     };
     for round in 1..=rounds {
-        moved(Side::Downstream, 1, Phase::Request, round);
+        shard.moved(&moved(Side::Downstream, 1, Phase::Request, round));
         shard.reused(ConnectionId(2), Duration::from_micros(100));
-        moved(Side::Upstream, 2, Phase::Request, round);
-        shard.parked(ConnectionId(2));
+        shard.parked(&moved(Side::Upstream, 2, Phase::Parked, round));
         shard.exchange_ended(black_box(&end()));
-        moved(Side::Downstream, 1, Phase::Idle, round);
+        shard.moved(&moved(Side::Downstream, 1, Phase::Idle, round));
     }
 }
 

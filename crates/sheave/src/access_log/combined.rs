@@ -27,7 +27,7 @@ pub(crate) fn write(out: &mut Vec<u8>, began: Moment, end: &ExchangeEnd<'_>) {
     number_or_dash(out, end.status.into());
     out.push(b' ');
     number_or_dash(out, end.response_bytes);
-    for field in [end.referer, end.user_agent] {
+    for field in [end.words.referer(), end.words.user_agent()] {
         out.extend_from_slice(b" \"");
         match field {
             Some(field) => escape(out, field),

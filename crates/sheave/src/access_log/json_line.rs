@@ -18,9 +18,9 @@ pub(crate) fn write(out: &mut Vec<u8>, began: Moment, end: &ExchangeEnd<'_>) {
     line.text("method", end.method)
         .text("target", end.target)
         .text("version", end.version)
-        .optional_text("host", end.host)
-        .optional_text("user_agent", end.user_agent)
-        .optional_text("referer", end.referer)
+        .optional_text("host", end.words.host())
+        .optional_text("user_agent", end.words.user_agent())
+        .optional_text("referer", end.words.referer())
         .number("status", end.status.into());
     match end.outcome {
         Outcome::Answered(by) => line.text("outcome", "answered").text("made_by", by.label()),

@@ -50,11 +50,24 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
 
-    use sheave_lifecycle::observe::{ConnectionId, Encryption, MadeBy, Outcome, UpstreamPart};
+    use sheave_lifecycle::observe::{ConnectionId, Encryption, MadeBy, Outcome, RequestWords, UpstreamPart};
     use sheave_lifecycle::retry::{Evidence, Sent};
     use sheave_lifecycle::time::Time;
 
     use super::*;
+
+    #[derive(Debug)]
+    struct Forger;
+
+    impl RequestWords for Forger {
+        fn host(&self) -> Option<&str> {
+            Some("example.test")
+        }
+
+        fn user_agent(&self) -> Option<&str> {
+            Some("curl/8\n127.0.0.1 - - forged")
+        }
+    }
 
     fn exchange() -> ExchangeEnd<'static> {
         ExchangeEnd {
@@ -65,9 +78,7 @@ mod tests {
             target: "/a?b=\"c\"",
             version: "HTTP/1.1",
             encryption: None,
-            host: Some("example.test"),
-            user_agent: Some("curl/8\n127.0.0.1 - - forged"),
-            referer: None,
+            words: &Forger,
             status: 200,
             outcome: Outcome::Answered(MadeBy::Origin),
             error: None,
@@ -144,8 +155,7 @@ mod tests {
             peer: None,
             method: "",
             target: "",
-            user_agent: None,
-            host: None,
+            words: &(),
             status: 0,
             outcome: Outcome::Reset,
             error: Some("bad-request-line"),
