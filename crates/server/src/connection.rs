@@ -70,7 +70,7 @@ pub(crate) fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place:
                     continue;
                 }
                 Next::Request(head) => match refused_by {
-                    None => Turn::Exchange(Box::pin(exchange(&mut idle, head, place.shared(), &mut farewell))),
+                    None => Turn::Exchange(boxed(|| exchange(&mut idle, head, place.shared(), &mut farewell))),
                     Some(limit) => {
                         let machine = idle.leg.machine_mut();
                         machine.start_drain();
@@ -94,6 +94,13 @@ pub(crate) fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place:
         drop(client);
         place.shared().count(ended);
     }
+}
+
+/// Makes a future in its box. [`Box::pin`] would have it made on the stack and copy all of it, of which next to nothing is
+/// in use before it is polled.
+#[inline(always)]
+fn boxed<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 /// What a connection has while nothing happens on it.
@@ -123,7 +130,7 @@ impl<S: Socket> Idle<S> {
 /// One exchange, from the request's head to the moment in which the next may begin.
 async fn exchange<S: Socket, H: Handler<S>>(
     Idle { leg, alarm, watch, waiting }: &mut Idle<S>,
-    head: RequestHead,
+    head: Box<RequestHead>,
     shared: &Shared<H>,
     farewell: &mut Farewell,
 ) {
@@ -131,46 +138,51 @@ async fn exchange<S: Socket, H: Handler<S>>(
     let number = leg.machine().exchanges();
     leg.tell_moved();
     let course = Course::begin(began);
-    let carrier = Carrier::Http1(Http1 { leg, course: &course, drain: &shared.drain, farewell });
-    let mut exchange =
-        Exchange { carrier, alarm, head, record: Record::new(began, number), refusal: None, trailers: None };
-    let deadline = shared.config.exchange_timeout.map(|timeout| began.after(timeout));
-    let mut guard_alarm = Alarm::default();
-    let place = shared.admission.exchange();
-    let end = match &place {
-        Some(_) => {
-            let handler = pin!(shared.handler.handle(&mut exchange));
-            guard::run(handler, clock, deadline, &course, &mut guard_alarm, watch, |_| Poll::Pending).await
-        }
-        None => exchange.turn_away(shared.config.over_limit.decide(Limit::Exchanges)),
-    };
-    exchange.end_as(&end);
-    // Seldom: a relay is done when all is, and what is left is mostly nothing.
-    if !matches!(end, Guarded::Forced | Guarded::TurnedAway) && !exchange.is_finished() {
-        let finished = {
-            let rest = pin!(exchange.finish(shared.context.linger.max_bytes));
-            guard::run(rest, clock, deadline, &course, &mut guard_alarm, watch, |_| Poll::Pending).await
-        };
-        match finished {
-            Guarded::Forced => {
-                exchange.note_error(CloseReason::DrainForced.label());
-                exchange.truncate(CloseReason::DrainForced);
+    {
+        let carrier = Carrier::Http1(Http1 { leg, course: &course, drain: &shared.drain, farewell });
+        let mut exchange =
+            Exchange { carrier, alarm, head, record: Record::new(began, number), refusal: None, trailers: None };
+        let deadline = shared.config.exchange_timeout.map(|timeout| began.after(timeout));
+        let mut guard_alarm = Alarm::default();
+        let place = shared.admission.exchange();
+        let end = match &place {
+            Some(_) => {
+                let handler = pin!(shared.handler.handle(&mut exchange));
+                guard::run(handler, clock, deadline, &course, &mut guard_alarm, watch, |_| Poll::Pending).await
             }
-            Guarded::TimedOut => exchange.give_up_rest(),
-            Guarded::Done(_) | Guarded::Panicked | Guarded::TurnedAway | Guarded::Gone => {}
+            None => exchange.turn_away(shared.config.over_limit.decide(Limit::Exchanges)),
+        };
+        exchange.end_as(&end);
+        // Seldom: a relay is done when all is, and what is left is mostly nothing.
+        if !matches!(end, Guarded::Forced | Guarded::TurnedAway) && !exchange.is_finished() {
+            let finished = {
+                let rest = pin!(exchange.finish(shared.context.linger.max_bytes));
+                guard::run(rest, clock, deadline, &course, &mut guard_alarm, watch, |_| Poll::Pending).await
+            };
+            match finished {
+                Guarded::Forced => {
+                    exchange.note_error(CloseReason::DrainForced.label());
+                    exchange.truncate(CloseReason::DrainForced);
+                }
+                Guarded::TimedOut => exchange.give_up_rest(),
+                Guarded::Done(_) | Guarded::Panicked | Guarded::TurnedAway | Guarded::Gone => {}
+            }
         }
+        // Here it is told, and not given to `drop`, which would have it moved.
     }
-    drop(place);
-    drop(exchange);
     leg.tell_moved();
     waiting.begin(course.now(clock));
 }
 
 /// Answers something that is no request, or is not looked at: the connection ends with it.
-async fn refuse<S: Socket>(Idle { leg, alarm, watch, .. }: &mut Idle<S>, answer: Answer, request: Option<RequestHead>) {
+async fn refuse<S: Socket>(
+    Idle { leg, alarm, watch, .. }: &mut Idle<S>,
+    answer: Answer,
+    request: Option<Box<RequestHead>>,
+) {
     let clock = leg.context().clock;
     let now = clock.now();
-    let request = request.as_ref();
+    let request = request.as_deref();
     let (mut head, body) = answer.render(request);
     let mut record = Record::new(now, leg.machine().exchanges());
     record.made_by = MadeBy::Us;

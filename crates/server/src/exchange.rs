@@ -39,7 +39,7 @@ use crate::record::Record;
 pub struct Exchange<'c, S: Socket> {
     pub(crate) carrier: Carrier<'c, S>,
     pub(crate) alarm: &'c mut Alarm,
-    pub(crate) head: RequestHead,
+    pub(crate) head: Box<RequestHead>,
     pub(crate) record: Record,
     /// What is answered instead, where nothing else was.
     pub(crate) refusal: Option<Answer>,

@@ -20,8 +20,8 @@ use crate::http2::preface::Preface;
 
 /// What came of waiting.
 pub(crate) enum Next {
-    /// A request.
-    Request(RequestHead),
+    /// A request, in the box in which its exchange keeps it: it passes through many hands until then.
+    Request(Box<RequestHead>),
     /// Something that is no request, and is owed an answer.
     Refused(Answer),
     /// The preface of HTTP/2. It waits to be read, as if nothing of it had been.
@@ -102,7 +102,7 @@ impl Waiting {
                     }
                 };
                 Ok(match event {
-                    Some(Event::Head(head)) => Some(head),
+                    Some(Event::Head(head)) => Some(Box::new(head)),
                     _ => None,
                 })
             });

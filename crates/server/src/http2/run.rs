@@ -92,7 +92,7 @@ pub(crate) async fn run<S: Socket, H: Handler<S>>(
     let mut exchange = Exchange {
         carrier: Carrier::Http2(&mut stream),
         alarm: &mut alarm,
-        head,
+        head: Box::new(head),
         record: Record::new(began, number),
         refusal: None,
         trailers: None,
