@@ -433,7 +433,13 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
 /// Writes as much of `bytes` as the kernel takes: how much that was, and what went wrong.
 fn write_bytes<S: Socket>(socket: &mut S, cx: &mut Context<'_>, bytes: &[u8]) -> (usize, Option<IoFault>) {
-    let mut written = 0;
+    // Mostly it takes all at once, and nobody has to wait.
+    let mut written = match socket.try_write(bytes) {
+        Ok(len) => len,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        // The kernel says it once.
+        Err(error) => return (0, Some(IoFault::new(Op::Write, &error))),
+    };
     while written < bytes.len() {
         match Pin::new(&mut *socket).poll_write(cx, &bytes[written..]) {
             Poll::Ready(Ok(0)) => return (written, Some(IoFault { op: Op::Write, errno: Errno::EPIPE })),

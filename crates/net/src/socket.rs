@@ -62,6 +62,15 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
     /// As the kernel says it; `WouldBlock` when there is nothing.
     fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// Writes what the kernel takes now, where the runtime knows nothing to the contrary; its own question is for those who
+    /// have to wait. Default: `WouldBlock` always, so that whoever writes asks the runtime.
+    ///
+    /// # Errors
+    /// As the kernel says it; `WouldBlock` where it takes nothing.
+    fn try_write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     /// Sends FIN: no more will be written.
     ///
     /// # Errors
@@ -138,6 +147,10 @@ macro_rules! kernel_socket {
             fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 // The descriptor is non-blocking, so this is too.
                 (&*SockRef::from(&*self)).read(buffer)
+            }
+
+            fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                <$socket>::try_write(self, bytes)
             }
 
             fn shutdown_write(&mut self) -> io::Result<()> {

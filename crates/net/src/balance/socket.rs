@@ -73,6 +73,10 @@ impl Socket for CountedSocket {
         self.stream.read_now(buffer)
     }
 
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Socket::try_write(&mut self.stream, bytes)
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.stream.shutdown_write()
     }

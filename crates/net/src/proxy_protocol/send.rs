@@ -98,6 +98,10 @@ impl<S: Socket> Socket for Announcing<S> {
         self.socket.read_now(buffer)
     }
 
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.try_write(bytes)
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.socket.shutdown_write()
     }

@@ -89,6 +89,10 @@ impl<S: Socket> Socket for Stream<S> {
         either!(self, socket => socket.read_now(buffer))
     }
 
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        either!(self, socket => socket.try_write(bytes))
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         either!(self, socket => socket.shutdown_write())
     }
