@@ -20,7 +20,6 @@ use sheave_net::secured::Secured;
 use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
 use sheave_proto::error::ProtocolError;
-use sheave_proto::few::Few;
 use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::h2_code::ErrorCode;
@@ -475,7 +474,7 @@ impl<S: Socket> Drop for Http2<S> {
 /// What is here of a response.
 #[derive(Default)]
 struct Part {
-    interim: Few<ResponseHead, 1>,
+    interim: Vec<ResponseHead>,
     head: Option<ResponseHead>,
     data: SmallVec<[Bytes; 8]>,
     is_end: bool,

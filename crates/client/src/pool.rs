@@ -86,22 +86,39 @@ impl<C: Connect> Pool<C> {
         {
             return Some(Call::stream(reserved));
         }
-        let mut closes = None;
-        let call = loop {
-            let Some(parked) = self.shelves.take(endpoint, reuse, now) else { break None };
+        let parked = self.shelves.take(endpoint, reuse, now)?;
+        let place = Place::counted(endpoint.clone(), self.shelves.clone());
+        match self.examined(parked, place, now) {
+            Ok(call) => Some(call),
+            Err(moments) => self.checkout_another(endpoint, now, reuse, moments),
+        }
+    }
+
+    /// As [`Self::checkout`], where the youngest was dead: when it was last known to be alive, and since when it was parked.
+    #[cold]
+    fn checkout_another(
+        &self,
+        endpoint: &Endpoint,
+        now: Time,
+        reuse: Reuse,
+        first: (Time, Time),
+    ) -> Option<Call<C::Socket>> {
+        let mut closes = Closes::default();
+        let mut note = |(alive_at, since): (Time, Time)| closes.note(alive_at.since(since), now.since(since));
+        note(first);
+        let mut found = None;
+        while let Some(parked) = self.shelves.take(endpoint, reuse, now) {
             let place = Place::counted(endpoint.clone(), self.shelves.clone());
             match self.examined(parked, place, now) {
-                Ok(call) => break Some(call),
-                Err((alive_at, parked_since)) => {
-                    let closes: &mut Closes = closes.get_or_insert_default();
-                    closes.note(alive_at.since(parked_since), now.since(parked_since));
+                Ok(call) => {
+                    found = Some(call);
+                    break;
                 }
+                Err(moments) => note(moments),
             }
-        };
-        if let Some(closes) = closes {
-            self.shelves.note_closes(endpoint.site(), &closes);
         }
-        call
+        self.shelves.note_closes(endpoint.site(), &closes);
+        found
     }
 
     /// What the check before reuse has against a parked connection.

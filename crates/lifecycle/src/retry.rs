@@ -223,7 +223,13 @@ impl Budget {
 
     /// A request began.
     pub fn request_began(&mut self) {
-        self.tokens = (self.tokens + self.share).min(self.max_tokens);
+        self.requests_began(1);
+    }
+
+    /// So many requests began since this, or anything else, was asked last.
+    #[expect(clippy::cast_precision_loss, reason = "beyond 2^53 the budget is full, whatever the share")]
+    pub fn requests_began(&mut self, count: u64) {
+        self.tokens = (self.tokens + self.share * count as f64).min(self.max_tokens);
     }
 
     /// Whether there is one for another retry.

@@ -16,8 +16,8 @@ const MAX_PIECES: usize = 64;
 /// What one read brought of one message. Never reaches into the next message.
 #[derive(Debug)]
 pub struct Batch<'b, H> {
-    /// Interim responses, in order. Client role only.
-    pub interim: Few<H, 1>,
+    /// Interim responses, in order. Client role only. They are seldom, and have no room in here.
+    pub interim: Vec<H>,
     /// The head, if it became whole.
     pub head: Option<H>,
     /// Pieces of the body, in order, none empty.
@@ -44,7 +44,7 @@ impl<H> Batch<'_, H> {
 
 impl<'b, H> Batch<'b, H> {
     fn new() -> Self {
-        Self { interim: Few::new(), head: None, data: Few::new(), is_end: false, trailers: None, error: None }
+        Self { interim: Vec::new(), head: None, data: Few::new(), is_end: false, trailers: None, error: None }
     }
 
     /// Adds an event; says whether there may be more.

@@ -61,7 +61,7 @@ impl<C: Connect, G> Proxy<C, G> {
         let mut made = 0;
         let mut has_failed_on_one = false;
         let mut last_evidence = None;
-        self.with_budget(|budget, _| budget.request_began());
+        self.note_request();
         let mut upstream = self.gateway.choose_upstream(exchange, Attempts::new(made, &refused), context).await;
         loop {
             if upstream.is_none() && !exchange.can_answer() {
@@ -172,9 +172,13 @@ impl<C: Connect, G> Proxy<C, G> {
         let is_tunnel = asks_for_tunnel(exchange.request());
         let endpoints = if is_tunnel { for_tunnel(&endpoints) } else { endpoints };
         let reuse = self.reuse(exchange, is_fresh, is_tunnel);
-        let mut call = match self.acquire(exchange, &endpoints, upstream, reuse).await {
-            Ok(call) => call,
-            Err(end) => return end,
+        let mut call = match self.checkout(exchange, &endpoints, upstream, reuse) {
+            Some(call) => call,
+            // What seldom happens has no room in every exchange.
+            None => match Box::pin(self.reach(exchange, &endpoints, upstream, reuse)).await {
+                Ok(call) => call,
+                Err(end) => return end,
+            },
         };
         let began = exchange.now();
         exchange.note_upstream(UpstreamPart {
@@ -211,7 +215,7 @@ impl<C: Connect, G> Proxy<C, G> {
         };
         let pumped = match G::HAS_FILTERS {
             false => pump.run().await,
-            true => self.pump(&mut pump, context).await,
+            true => Box::pin(self.pump(&mut pump, context)).await,
         };
         if let Some(at) = pump.answered_at {
             let response_after = Some(at.since(began));
@@ -266,27 +270,39 @@ impl<C: Connect, G> Proxy<C, G> {
         }
     }
 
-    /// A parked connection that is alive and young enough, or a fresh one; where there may be no more of them, the next
-    /// that comes free.
-    async fn acquire<D: Socket>(
+    /// A parked connection that is alive and young enough.
+    fn checkout<D: Socket>(
+        &self,
+        exchange: &Exchange<'_, D>,
+        endpoints: &[Endpoint],
+        upstream: &impl Upstream,
+        reuse: Reuse,
+    ) -> Option<Call<C::Socket>> {
+        let now = exchange.now();
+        for part in by_turn(endpoints, upstream) {
+            for endpoint in part {
+                if let Some(call) = self.pool.checkout(endpoint, now, reuse) {
+                    return Some(call);
+                }
+            }
+        }
+        None
+    }
+
+    /// A fresh connection; where there may be no more of them, the next that comes free.
+    async fn reach<D: Socket>(
         &self,
         exchange: &mut Exchange<'_, D>,
         endpoints: &[Endpoint],
         upstream: &impl Upstream,
         reuse: Reuse,
     ) -> Result<Call<C::Socket>, Tried> {
-        let now = exchange.now();
         if endpoints.is_empty() {
-            upstream.refused(now);
+            upstream.refused(exchange.now());
             return Err(Tried::Failed(Failure::Unresolved));
         }
-        let first = upstream.rotation() % endpoints.len();
-        let by_turn = || endpoints[first..].iter().chain(&endpoints[..first]);
-        if let Some(call) = by_turn().find_map(|endpoint| self.pool.checkout(endpoint, now, reuse)) {
-            return Ok(call);
-        }
-        let in_turn: SmallVec<[Endpoint; 4]> = by_turn().cloned().collect();
-        match beside(exchange, Box::pin(Pool::connect(&self.pool, &in_turn, reuse))).await? {
+        let in_turn: SmallVec<[Endpoint; 4]> = by_turn(endpoints, upstream).into_iter().flatten().cloned().collect();
+        match beside(exchange, Pool::connect(&self.pool, &in_turn, reuse)).await? {
             Ok(call) => Ok(call),
             Err(error) => {
                 if let PoolError::Dial(_) | PoolError::Handshake(_) = error {
@@ -338,6 +354,13 @@ impl<C: Connect, G> Proxy<C, G> {
         let whole = self.config.retry.backoff.saturating_mul(1 << made.saturating_sub(2).min(6));
         whole.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
+}
+
+/// The endpoints from the one whose turn it is on, and those before it.
+fn by_turn<'e>(endpoints: &'e [Endpoint], upstream: &impl Upstream) -> [&'e [Endpoint]; 2] {
+    let first = upstream.rotation().checked_rem(endpoints.len()).unwrap_or_default();
+    let (before, from) = endpoints.split_at(first);
+    [from, before]
 }
 
 /// Where an origin is, on behalf of the client where it is to be told.

@@ -84,7 +84,7 @@ impl<S: Socket> Gateway<S> for Balancer {
         attempts: Attempts<'_>,
         (): &mut (),
     ) -> impl Future<Output = Option<Turn>> + Send {
-        ready(self.next(attempts, exchange.clock().now()))
+        ready(self.next(attempts, exchange.now()))
     }
 }
 

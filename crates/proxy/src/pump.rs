@@ -221,7 +221,7 @@ fn pass_on_body<D: Socket>(
 
 impl Held {
     /// Sends it on. What follows is a pump's again.
-    pub(crate) async fn release<D: Socket>(mut self, exchange: &mut Exchange<'_, D>) -> Result<(), Pumped> {
+    pub(crate) async fn release<D: Socket>(mut self: Box<Self>, exchange: &mut Exchange<'_, D>) -> Result<(), Pumped> {
         exchange.send_head(&mut self.head, self.body).map_err(Pumped::Client)?;
         let (data, mut trailers) = ([&self.data[..]], self.trailers.take());
         let data: &[&[u8]] = if self.data.is_empty() { &[] } else { &data };

@@ -68,7 +68,7 @@ impl<C: Connect, G> Proxy<C, G> {
         G: Gateway<S>,
     {
         match pump.run().await {
-            Pumped::Held(held) => match self.filter_response(pump, *held, context).await {
+            Pumped::Held(held) => match self.filter_response(pump, held, context).await {
                 Ok(()) if pump.exchange.has_answered() => Pumped::Done,
                 Ok(()) => pump.run().await,
                 Err(end) => end,
@@ -80,7 +80,7 @@ impl<C: Connect, G> Proxy<C, G> {
     async fn filter_response<S: Socket>(
         &self,
         pump: &mut Pump<'_, '_, S, C::Socket>,
-        mut held: Held,
+        mut held: Box<Held>,
         context: &mut G::Context,
     ) -> Result<(), Pumped>
     where
