@@ -49,7 +49,9 @@ impl Ring {
 
     /// Notes what happened when the connection was so old.
     pub fn note(&mut self, happening: Happening, age: Duration) {
-        let at = u32::try_from(age.as_micros() / 100).unwrap_or(u32::MAX);
+        // In 64 bits: this is done for each read and write.
+        let tenths = age.as_secs().saturating_mul(10_000).saturating_add(u64::from(age.subsec_nanos() / 100_000));
+        let at = u32::try_from(tenths).unwrap_or(u32::MAX);
         let last = usize::from((self.next + KEPT - 1) % KEPT);
         let before = self.events[last].1;
         let now = Packed::of(happening);

@@ -89,6 +89,12 @@ impl Drop for LentBuffer {
     fn drop(&mut self) {
         self.clear();
         self.release();
+        if self.0.is_some() {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
     }
 }
 
