@@ -244,6 +244,13 @@ impl<S: Socket> Multiplexed<S> {
         }
     }
 
+    /// It carries no stream, and waits for the next one.
+    pub(crate) fn tell_parked(&self) {
+        if let Some(parked) = self.with(|leg| leg.as_parked()) {
+            self.context.observer.parked(&parked);
+        }
+    }
+
     /// Whether the origin takes tunnels in streams. RFC 8441
     pub(crate) fn takes_extended_connect(&self) -> bool {
         lock(&self.requests).as_ref().is_some_and(SendRequest::is_extended_connect_protocol_enabled)
@@ -252,13 +259,6 @@ impl<S: Socket> Multiplexed<S> {
     /// Has its task look what there is to do.
     pub(crate) fn poke(&self) {
         // Not under the lock: a waker may be of any make.
-    /// It carries no stream, and waits for the next one.
-    pub(crate) fn tell_parked(&self) {
-        if let Some(parked) = self.with(|leg| leg.as_parked()) {
-            self.context.observer.parked(&parked);
-        }
-    }
-
         let waker = lock(&self.driver).take();
         if let Some(waker) = waker {
             waker.wake();

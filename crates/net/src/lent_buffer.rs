@@ -63,7 +63,14 @@ impl LentBuffer {
     }
 
     /// Gives the buffer back if it is empty.
+    #[inline]
     pub(crate) fn release(&mut self) {
+        if self.0.is_some() {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
         if self.is_empty()
             && let Some(buffer) = self.0.take()
             && buffer.capacity() <= KEPT_BUFFER_BYTES
@@ -89,12 +96,6 @@ impl Drop for LentBuffer {
     fn drop(&mut self) {
         self.clear();
         self.release();
-        if self.0.is_some() {
-            self.give_back();
-        }
-    }
-
-    fn give_back(&mut self) {
     }
 }
 
