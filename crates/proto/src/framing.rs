@@ -150,14 +150,29 @@ pub fn answers_upgrade(fields: &Fields, offered: &[u8]) -> bool {
 }
 
 /// `ends` is of interest in HTTP/2 alone: whether the head is the end of the message.
+#[inline]
 fn declared(version: Version, ends: bool, fields: &Fields) -> Result<BodyLength, ProtocolError> {
+    match fields.may_have(bit(Known::ContentLength) | bit(Known::TransferEncoding)) {
+        true => declared_by_fields(version, ends, fields),
+        false => Ok(undeclared(version, ends)),
+    }
+}
+
+/// How content ends of which no field says it.
+const fn undeclared(version: Version, ends: bool) -> BodyLength {
+    match version {
+        Version::Http2 if !ends => BodyLength::Chunked,
+        _ => BodyLength::None,
+    }
+}
+
+fn declared_by_fields(version: Version, ends: bool, fields: &Fields) -> Result<BodyLength, ProtocolError> {
     // RFC 9112 §6.3 lets equal repetitions pass; whoever sends them wants two readers to disagree.
     let content_length = fields.get_only(Known::ContentLength).map_err(|_| ProtocolError::RepeatedContentLength)?;
     let transfer_encoding =
         fields.get_only(Known::TransferEncoding).map_err(|_| ProtocolError::InvalidTransferEncoding)?;
     match (content_length, transfer_encoding) {
-        (None, None) if version == Version::Http2 && !ends => Ok(BodyLength::Chunked),
-        (None, None) => Ok(BodyLength::None),
+        (None, None) => Ok(undeclared(version, ends)),
         (Some(_), Some(_)) => Err(ProtocolError::ContentLengthWithTransferEncoding),
         (Some(digits), None) => match decimal(digits) {
             Ok(length) => Ok(BodyLength::Known(length)),

@@ -180,7 +180,7 @@ impl BodyReader {
                     let refusal = ProtocolError::TrailersTooLarge { limit: self.max_trailer_bytes };
                     let bound = (self.max_trailer_bytes, refusal);
                     let bounds = Bounds { start_line: bound, section: bound, max_fields: self.max_fields };
-                    let Some(((), trailers)) = Section::receive(slot, input, &bounds)? else { return Ok(None) };
+                    let Some(trailers) = Section::<()>::receive(slot, input, &bounds)? else { return Ok(None) };
                     if trailers.iter().any(|field| field.known().is_some_and(is_forbidden_trailer)) {
                         return Err(ProtocolError::ForbiddenTrailer);
                     }

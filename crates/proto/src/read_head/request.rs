@@ -83,9 +83,11 @@ impl RequestReader {
             section: (max_head_bytes, ProtocolError::HeadTooLarge { limit: max_head_bytes }),
             max_fields: limits.max_fields,
         };
-        let Some((line, fields)) = Section::receive(&mut self.section, input, &bounds)? else { return Ok(None) };
-        self.leading = Leading::Lines(0);
-        line.into_head(fields).map(Some)
+        let head = Section::receive(&mut self.section, input, &bounds);
+        if matches!(head, Ok(Some(_))) {
+            self.leading = Leading::Lines(0);
+        }
+        head
     }
 
     /// True once a byte of a head has come, until the head is whole. Empty lines before it are no part of it.
@@ -128,6 +130,7 @@ impl Default for RequestReader {
 }
 
 impl StartLine for RequestLine {
+    type Whole = RequestHead;
     const AT: At = At::Method;
 
     #[inline]
@@ -162,10 +165,9 @@ impl StartLine for RequestLine {
         let target = Target::parse(&method, target)?;
         Ok(Self { method, target, version })
     }
-}
 
-impl RequestLine {
-    fn into_head(self, mut fields: Fields) -> Result<RequestHead, ProtocolError> {
+    #[inline]
+    fn with_fields(self, mut fields: Fields) -> Result<RequestHead, ProtocolError> {
         // RFC 9112 §3.2: one Host, and a valid one; only HTTP/1.0 may leave it out.
         let host = fields.get_only(Known::Host).map_err(|_| ProtocolError::RepeatedHost)?;
         match host {

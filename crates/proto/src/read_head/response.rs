@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use crate::error::ProtocolError;
+use crate::fields::Fields;
 use crate::grammar::{is_text, unprintable};
 use crate::head::{Reason, ResponseHead};
 use crate::limits::{Limits, MAX_SECTION_BYTES};
@@ -42,8 +43,7 @@ impl ResponseReader {
         let max_head_bytes = limits.max_head_bytes.min(MAX_SECTION_BYTES);
         let bound = (max_head_bytes, ProtocolError::HeadTooLarge { limit: max_head_bytes });
         let bounds = Bounds { start_line: bound, section: bound, max_fields: limits.max_fields };
-        let head = Section::receive(&mut self.section, input, &bounds)?;
-        Ok(head.map(|(line, fields)| ResponseHead::from_parsed(line.status, line.version, line.reason, fields)))
+        Section::receive(&mut self.section, input, &bounds)
     }
 
     /// True once a byte of a head has come, until the head is whole.
@@ -62,6 +62,7 @@ impl ResponseReader {
 }
 
 impl StartLine for StatusLine {
+    type Whole = ResponseHead;
     const AT: At = At::ResponseVersion(0);
 
     #[inline]
@@ -96,5 +97,10 @@ impl StartLine for StatusLine {
             return Err(ProtocolError::InvalidStatus);
         }
         Ok(Self { status, version, reason: Reason::from_slice(reason) })
+    }
+
+    #[inline]
+    fn with_fields(self, fields: Fields) -> Result<ResponseHead, ProtocolError> {
+        Ok(ResponseHead::from_parsed(self.status, self.version, self.reason, fields))
     }
 }
