@@ -4,6 +4,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, MaxSizeReached};
 
 use crate::error::InvalidField;
 use crate::fields::Fields;
+use crate::known::Known;
 
 /// Names become lower case and lines of one name move together; the order among those is kept. Fails only beyond the
 /// map's own bound of 32,768 names.
@@ -33,20 +34,31 @@ impl TryFrom<&HeaderMap> for Fields {
         let bytes: usize = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         // Whoever sends them adds a line or two.
         let mut fields = Self::with_capacity(map.len() + 2, bytes + 64);
+        fields.push_all(map)?;
+        Ok(fields)
+    }
+}
+
+impl Fields {
+    /// Appends all lines of a map. Known names get the registry's spelling, others stay lower case.
+    ///
+    /// # Errors
+    /// [`InvalidField::Name`] on the one byte, `"`, that a [`HeaderName`] read from HTTP/2 may hold and a token may not;
+    /// lines before it are there then.
+    pub fn push_all(&mut self, map: &HeaderMap) -> Result<(), InvalidField> {
         for (name, value) in map {
-            match crate::known::Known::from_bytes(name.as_str().as_bytes()) {
-                Some(known) => fields.push(known, value.as_bytes())?,
-                None => fields.push_named(name.as_str(), value.as_bytes())?,
+            match Known::from_bytes(name.as_str().as_bytes()) {
+                Some(known) => self.push(known, value.as_bytes())?,
+                None => self.push_named(name.as_str(), value.as_bytes())?,
             }
         }
-        Ok(fields)
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::known::Known;
 
     #[test]
     fn there_and_back() {

@@ -216,6 +216,7 @@ impl Stream for RequestBody {
 #[derive(Debug, Default)]
 pub(crate) struct Part {
     pub(crate) data: Bytes,
-    pub(crate) trailers: Option<HeaderMap>,
+    /// Seldom there: in a box, so that the place of a body is small.
+    pub(crate) trailers: Option<Box<HeaderMap>>,
     pub(crate) is_end: bool,
 }

@@ -3,12 +3,12 @@
 use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::time::Time;
@@ -21,9 +21,10 @@ use sheave_proto::head::{RequestHead, ResponseHead};
 use sheave_proto::version::Version;
 
 use crate::body::{BodyError, Part, RequestBody};
+use crate::callee::{Callee, Once};
 use crate::error::HandlerError;
 use crate::exchange::{Exchange, Expired};
-use crate::http_types::{head_of, request_of, trailers_of};
+use crate::http_types::{fill, head_of, spare, trailers_of};
 use crate::interim::Interim;
 use crate::slot::{Demand, Slot};
 use crate::upgrade::{Protocol, Upgrading};
@@ -33,6 +34,18 @@ const HELD_FOR: Duration = Duration::from_secs(5);
 
 /// How many pieces of one part of a response go into one write without being copied.
 const MAX_PIECES: usize = 16;
+
+/// Nothing, with room for our own and for what a router adds: a table that grows when it has just been made costs as much
+/// as reading a line or two.
+static ROOMY: LazyLock<Extensions> = LazyLock::new(|| {
+    let mut extensions = Extensions::new();
+    extensions.insert(0_u8);
+    extensions.insert(0_u16);
+    extensions.insert(0_u32);
+    extensions.insert(0_u64);
+    extensions.clear();
+    extensions
+});
 
 /// Answers `exchange` with what `service` makes of its request.
 ///
@@ -58,27 +71,34 @@ where
     F: Future<Output = Result<Response<B>, HandlerError>>,
     B: Body,
 {
+    converse_with(exchange, Once(service)).await
+}
+
+/// As [`converse`], with a service that has to be waited for, or returns something that becomes a response.
+///
+/// # Errors
+/// As for [`converse`].
+///
+/// # Cancel safety
+/// As for [`converse`].
+pub async fn converse_with<S: Socket, C: Callee>(
+    exchange: &mut Exchange<'_, S>,
+    mut callee: C,
+) -> Result<(), HandlerError> {
     let feeder = Feeder(Arc::new(Slot::new(!exchange.has_whole_request())));
     let mut turn = Turn { clock: exchange.clock(), now: None, has_slept: false };
-    let mut request = match request_of(exchange, feeder.body(exchange)) {
-        Ok(request) => request,
-        Err(answer) => {
-            exchange.answer(&answer);
-            return Ok(());
-        }
-    };
-    request.extensions_mut().insert(exchange.connection_info());
-    request.extensions_mut().insert(Interim::of(feeder.0.clone()));
-    let upgrading = Upgrading::of(exchange).map(|(upgrading, on_upgrade)| {
-        if let Some(protocol) = exchange.request().protocol() {
-            request.extensions_mut().insert(Protocol::new(protocol));
-        }
-        request.extensions_mut().insert(on_upgrade);
-        upgrading
-    });
+    poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| callee.poll_ready(cx))).await??;
+    let mut request = Request::new(feeder.body(exchange));
+    if let Err(answer) = fill(&mut request, exchange) {
+        exchange.answer(&answer);
+        return Ok(());
+    }
+    let upgrading = feeder.extend(&mut request, exchange);
     let response = {
-        let mut call = pin!(service(request));
-        let called = poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| call.as_mut().poll(cx))).await;
+        let mut call = pin!(callee.call(request));
+        let called =
+            poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| call.as_mut().poll(cx).map(C::reply)))
+                .await;
         if called.is_err() {
             // What its future holds may want to know that the body has failed: for its log, or to clean up.
             poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
@@ -87,17 +107,20 @@ where
     };
     let (parts, body) = response.into_parts();
     let (mut head, length) = head_of(&parts, &body.size_hint(), exchange.request().method())?;
+    drop(parts);
     // RFC 9110 §10.1.1: a client that was not asked for its content may never send it.
     let is_uninvited = exchange.awaits_continue();
     feeder.send_interim(exchange)?;
     let is_switch = switches(exchange.request().method(), head.status());
     if let Some(upgrading) = upgrading.filter(|_| is_switch) {
         drop(body);
-        return upgrading.switch(exchange, &mut head).await;
+        // In a box, so that those who do not switch have no place for it.
+        return Box::pin(upgrading.switch(exchange, &mut head)).await;
     }
     // However long the service has taken.
     turn.now = None;
     exchange.send_head_at(&mut head, length, turn.now())?;
+    spare(head);
     if is_uninvited {
         feeder.0.fail(BodyError::ExchangeOver);
     }
@@ -135,7 +158,10 @@ struct Feeder(Arc<Slot>);
 
 impl Drop for Feeder {
     fn drop(&mut self) {
-        self.0.fail(BodyError::ExchangeOver);
+        // Nobody is to be told where nobody holds it any more.
+        if Arc::strong_count(&self.0) > 1 {
+            self.0.fail(BodyError::ExchangeOver);
+        }
     }
 }
 
@@ -150,6 +176,20 @@ impl Feeder {
             _ => None,
         };
         RequestBody::of(self.0.clone(), len)
+    }
+
+    /// Gives the request what belongs to its exchange alone. Says what becomes of the connection if it is to switch.
+    fn extend<S: Socket>(&self, request: &mut Request<RequestBody>, exchange: &Exchange<'_, S>) -> Option<Upgrading> {
+        let extensions = request.extensions_mut();
+        *extensions = ROOMY.clone();
+        extensions.insert(exchange.connection_info());
+        extensions.insert(Interim::of(self.0.clone()));
+        let (upgrading, on_upgrade) = Upgrading::of(exchange)?;
+        if let Some(protocol) = exchange.request().protocol() {
+            extensions.insert(Protocol::new(protocol));
+        }
+        extensions.insert(on_upgrade);
+        Some(upgrading)
     }
 
     /// Does `work`, and brings the body what it asks for; again as long as that leads to more.
@@ -234,7 +274,7 @@ impl Feeder {
 
     /// Sends the interim responses that the service has given.
     fn send_interim<S: Socket>(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
-        for (status, fields) in self.0.take_interim() {
+        for (status, fields) in self.0.take_interim().into_iter().flatten() {
             if exchange.can_answer() {
                 let mut head = ResponseHead::new(status);
                 *head.fields_mut() = fields_of(&fields)?;

@@ -1,5 +1,7 @@
 //! Requests into the ecosystem's types, and responses out of them.
 
+use std::cell::Cell;
+
 use http::response::Parts;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body::SizeHint;
@@ -14,15 +16,18 @@ use crate::answer::Answer;
 use crate::error::HandlerError;
 use crate::exchange::Exchange;
 
-/// The request of `exchange` with `body`.
+/// Makes `request` the one of `exchange`, where it stands.
 ///
 /// # Errors
 /// The answer to a target that `http` cannot hold, or to more fields than it can.
-pub(crate) fn request_of<S: Socket, B>(exchange: &Exchange<'_, S>, body: B) -> Result<Request<B>, Answer> {
+pub(crate) fn fill<S: Socket, B>(request: &mut Request<B>, exchange: &Exchange<'_, S>) -> Result<(), Answer> {
     let head = exchange.request();
-    let mut request = Request::new(body);
     *request.method_mut() = head.method().clone();
-    *request.uri_mut() = Uri::try_from(head.target()).map_err(|_| Answer::to_error(ProtocolError::InvalidTarget))?;
+    // What it is by default.
+    if head.target() != "/" {
+        *request.uri_mut() =
+            Uri::try_from(head.target()).map_err(|_| Answer::to_error(ProtocolError::InvalidTarget))?;
+    }
     *request.version_mut() = match head.version() {
         Version::Http10 => http::Version::HTTP_10,
         Version::Http11 => http::Version::HTTP_11,
@@ -30,7 +35,24 @@ pub(crate) fn request_of<S: Socket, B>(exchange: &Exchange<'_, S>, body: B) -> R
     };
     *request.headers_mut() = HeaderMap::try_from(head.fields())
         .map_err(|_| Answer::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-fields"))?;
-    Ok(request)
+    Ok(())
+}
+
+/// How much memory is left to the next response: some usual lines are far less.
+const MAX_SPARE_BYTES: usize = 4096;
+
+thread_local! {
+    /// The memory of the last head that this thread has sent, without a line.
+    static SPARE: Cell<Fields> = const { Cell::new(Fields::new()) };
+}
+
+/// Leaves the memory of a head that was sent to the next one.
+pub(crate) fn spare(mut head: ResponseHead) {
+    let mut fields = std::mem::take(head.fields_mut());
+    if fields.iter().map(|field| field.value().len()).sum::<usize>() <= MAX_SPARE_BYTES {
+        fields.clear();
+        SPARE.set(fields);
+    }
 }
 
 /// A response's head, and how its content is framed, where the content is as long as `hint` says.
@@ -50,7 +72,8 @@ pub(crate) fn head_of(
         return Err(HandlerError::Failed("interim-status"));
     }
     let mut head = ResponseHead::new(parts.status);
-    *head.fields_mut() = Fields::try_from(&parts.headers).map_err(|error| HandlerError::Failed(error.label()))?;
+    *head.fields_mut() = SPARE.take();
+    head.fields_mut().push_all(&parts.headers).map_err(|error| HandlerError::Failed(error.label()))?;
     let declared = declared_length(&head).map_err(|error| HandlerError::Failed(error.label()))?;
     let has_content = allows_content(parts.status, method);
     let length = match (declared, hint.exact()) {
@@ -68,8 +91,8 @@ pub(crate) fn head_of(
 }
 
 /// Trailer fields that `http` can hold.
-pub(crate) fn trailers_of(fields: Option<Fields>) -> Option<HeaderMap> {
-    HeaderMap::try_from(&fields?).ok()
+pub(crate) fn trailers_of(fields: Option<Fields>) -> Option<Box<HeaderMap>> {
+    HeaderMap::try_from(&fields?).ok().map(Box::new)
 }
 
 #[cfg(test)]

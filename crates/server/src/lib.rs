@@ -53,6 +53,7 @@ pub mod admission;
 pub mod answer;
 pub mod body;
 pub mod builder;
+pub mod callee;
 mod carrier;
 pub mod config;
 mod connection;

@@ -28,7 +28,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Default)]
 pub struct ReplyBody {
     content: Content,
-    trailers: Option<HeaderMap>,
+    /// Seldom there: in a box, so that a response is small.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 #[derive(Default)]
@@ -69,7 +70,7 @@ impl ReplyBody {
     /// The same with trailer fields behind it, where the connection has a place for them: chunked in HTTP/1.1, and HTTP/2.
     #[must_use]
     pub fn with_trailers(mut self, trailers: HeaderMap) -> Self {
-        self.trailers = Some(trailers);
+        self.trailers = Some(Box::new(trailers));
         self
     }
 }
@@ -118,7 +119,7 @@ impl Body for ReplyBody {
         }
         Poll::Ready(match data {
             Some(data) => Some(data.map(Frame::data)),
-            None => self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),
+            None => self.trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))),
         })
     }
 
@@ -183,12 +184,13 @@ pub trait IntoReply {
     fn into_reply(self) -> Response<Self::Body>;
 }
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const OCTETS: &str = "application/octet-stream";
+// As constants they are looked through for wrong bytes when this is compiled.
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-fn typed(content_type: &'static str, body: ReplyBody) -> Response<ReplyBody> {
+fn typed(content_type: HeaderValue, body: ReplyBody) -> Response<ReplyBody> {
     let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 

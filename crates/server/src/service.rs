@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::marker::PhantomData;
 
-use http::Request;
+use http::{Request, Response};
 use sheave_net::socket::Socket;
 
 use crate::body::RequestBody;
-use crate::converse::converse;
+use crate::callee::Callee;
+use crate::converse::converse_with;
 use crate::error::HandlerError;
 use crate::exchange::Exchange;
 use crate::handler::Handler;
@@ -56,7 +57,27 @@ where
     Fut: Future<Output: IntoReply> + Send,
 {
     async fn handle(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
-        converse(exchange, async |request| Ok((self.0)(request).await.into_reply())).await
+        converse_with(exchange, Closure(&self.0)).await
+    }
+}
+
+/// A closure that is called for one exchange.
+struct Closure<'f, F>(&'f F);
+
+impl<F, Fut> Callee for Closure<'_, F>
+where
+    F: Fn(Request<RequestBody>) -> Fut,
+    Fut: Future<Output: IntoReply>,
+{
+    type Future = Fut;
+    type Body = <Fut::Output as IntoReply>::Body;
+
+    fn call(self, request: Request<RequestBody>) -> Fut {
+        (self.0)(request)
+    }
+
+    fn reply(output: Fut::Output) -> Result<Response<Self::Body>, HandlerError> {
+        Ok(output.into_reply())
     }
 }
 

@@ -72,7 +72,7 @@ impl Slot {
         match std::mem::replace(&mut state.stage, Stage::Resting) {
             Stage::Filled(Part { data, trailers, is_end }) => {
                 let (frame, rest) = if data.is_empty() {
-                    (trailers.map(Frame::trailers), None)
+                    (trailers.map(|trailers| Frame::trailers(*trailers)), None)
                 } else {
                     (Some(Frame::data(data)), trailers)
                 };
@@ -191,9 +191,10 @@ impl Slot {
         }
     }
 
-    /// The interim responses that are to be sent.
-    pub(crate) fn take_interim(&self) -> Vec<(StatusCode, HeaderMap)> {
-        std::mem::take(&mut self.state().interim)
+    /// The interim responses that are to be sent, if there are any.
+    pub(crate) fn take_interim(&self) -> Option<Vec<(StatusCode, HeaderMap)>> {
+        let mut state = self.state();
+        if state.interim.is_empty() { None } else { Some(std::mem::take(&mut state.interim)) }
     }
 }
 
@@ -276,7 +277,7 @@ mod tests {
         let slot = Slot::new(true);
         assert!(taken(&slot, &mut cx).is_pending());
         let trailers: HeaderMap = [(http::header::ETAG, http::HeaderValue::from_static("x"))].into_iter().collect();
-        slot.put(&cx, Part { trailers: Some(trailers.clone()), ..data("a", true) });
+        slot.put(&cx, Part { trailers: Some(Box::new(trailers.clone())), ..data("a", true) });
         assert_eq!(taken(&slot, &mut cx), Poll::Ready(Some(Ok(Bytes::from_static(b"a")))));
         assert!(!slot.is_drained());
         let Poll::Ready(Some(Ok(frame))) = slot.poll_take(&mut cx) else { panic!("trailers are there") };

@@ -1,16 +1,17 @@
 //! A tower service as a handler.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
 use sheave_net::socket::Socket;
 use sheave_server::body::RequestBody;
+use sheave_server::callee::Callee;
 use sheave_server::connection_info::ConnectionInfo;
-use sheave_server::converse::converse;
+use sheave_server::converse::converse_with;
 use sheave_server::error::HandlerError;
 use sheave_server::exchange::Exchange;
 use sheave_server::handler::Handler;
@@ -94,13 +95,34 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send,
 {
     async fn handle(&self, exchange: &mut Exchange<'_, K>) -> Result<(), HandlerError> {
-        let mut service = self.service.clone();
-        converse(exchange, async move |mut request| {
-            self.extend.iter().for_each(|extend| extend(&mut request));
-            let ready = poll_fn(|cx| service.poll_ready(cx)).await;
-            ready.map_err(|_| HandlerError::Failed("service-not-ready"))?;
-            service.call(request).await.map_err(|_| HandlerError::Failed("service-failed"))
-        })
-        .await
+        converse_with(exchange, Calling { service: self.service.clone(), extend: &self.extend }).await
+    }
+}
+
+/// A clone of the service, for one exchange.
+struct Calling<'h, S> {
+    service: S,
+    extend: &'h [Extend],
+}
+
+impl<S, B> Callee for Calling<'_, S>
+where
+    S: Service<Request<RequestBody>, Response = Response<B>>,
+    B: Body,
+{
+    type Future = S::Future;
+    type Body = B;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
+        self.service.poll_ready(cx).map_err(|_| HandlerError::Failed("service-not-ready"))
+    }
+
+    fn call(mut self, mut request: Request<RequestBody>) -> S::Future {
+        self.extend.iter().for_each(|extend| extend(&mut request));
+        self.service.call(request)
+    }
+
+    fn reply(output: Result<Response<B>, S::Error>) -> Result<Response<B>, HandlerError> {
+        output.map_err(|_| HandlerError::Failed("service-failed"))
     }
 }
