@@ -5,20 +5,18 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::response::Parts;
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 use http_body::Frame;
 use sheave_lifecycle::retry::Progress;
 use sheave_net::socket::Socket;
 use sheave_proto::error::ProtocolError;
-use sheave_proto::head::ResponseHead;
-use sheave_proto::version::Version;
 
 use crate::connection_facts::ConnectionFacts;
 use crate::content::Content;
-use crate::conversation::{Arrived, Conversation};
+use crate::conversation::Conversation;
 use crate::error::{CallError, ClientError};
 use crate::failure::ErrorKind;
+use crate::response_head::{Head, MAX_FIELDS};
 use crate::upgraded::Upgraded;
 
 /// How long the rest of a response is waited for that nobody wants.
@@ -26,7 +24,7 @@ const MAX_DISCARDING: Duration = Duration::from_millis(100);
 
 /// A response whose content may still be on its way.
 pub(crate) struct Answer<S: Socket> {
-    pub(crate) parts: Parts,
+    pub(crate) head: Head,
     pub(crate) facts: ConnectionFacts,
     pub(crate) rest: Rest<S>,
     /// The request's content, where the exchange is over.
@@ -38,7 +36,8 @@ pub(crate) struct Rest<S: Socket> {
     /// `None` when the exchange is over, and its connection is kept or closed.
     conversation: Option<Box<Conversation<S>>>,
     ready: Bytes,
-    trailers: Option<HeaderMap>,
+    /// Seldom there: in a box, so that a response is small.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl<S: Socket> Answer<S> {
@@ -46,7 +45,7 @@ impl<S: Socket> Answer<S> {
     ///
     /// # Errors
     /// It has more fields than there is room for.
-    pub(crate) fn of(conversation: Box<Conversation<S>>, arrived: Arrived, attempts: u32) -> Result<Self, ErrorKind> {
+    pub(crate) fn of(mut conversation: Box<Conversation<S>>, attempts: u32) -> Result<Self, ErrorKind> {
         let call = conversation.call();
         let facts = ConnectionFacts {
             address: call.address(),
@@ -57,18 +56,11 @@ impl<S: Socket> Answer<S> {
         };
         let refused = |error| ErrorKind::Exchange(ClientError::Call(CallError::Protocol(error), Progress::Answered));
         // The connection shows a head before any content.
-        let head = arrived.head.as_ref().ok_or_else(|| refused(ProtocolError::TruncatedHead))?;
-        let limit = usize::from(u16::MAX);
-        let parts = parts_of(head).ok_or_else(|| refused(ProtocolError::TooManyFields { limit }))?;
+        let head = conversation.arrived_mut().head.take().ok_or_else(|| refused(ProtocolError::TruncatedHead))?;
+        let head = Head::of(head).ok_or_else(|| refused(ProtocolError::TooManyFields { limit: MAX_FIELDS }))?;
         let mut rest = Rest { conversation: Some(conversation), ready: Bytes::new(), trailers: None };
-        let content = rest.take(arrived);
-        Ok(Self { parts, facts, rest, content })
-    }
-
-    /// Whether the request's content can be sent again.
-    pub(crate) fn has_replayable_content(&self) -> bool {
-        let content = self.rest.conversation.as_ref().map_or(&self.content, |conversation| conversation.content());
-        content.is_replayable()
+        let content = rest.take();
+        Ok(Self { head, facts, rest, content })
     }
 
     /// Reads no more than so many bytes of the response, and not for long, so that its connection can be used again; gives
@@ -78,10 +70,10 @@ impl<S: Socket> Answer<S> {
         let read = async {
             while discarded <= max_bytes
                 && let Some(conversation) = &mut self.rest.conversation
-                && let Ok(arrived) = poll_fn(|cx| conversation.poll_arrived(cx)).await
+                && let Ok(()) = poll_fn(|cx| conversation.poll_arrived(cx)).await
             {
-                discarded += arrived.data.len();
-                let content = self.rest.take(arrived);
+                let content = self.rest.take();
+                discarded += self.rest.ready.len();
                 if self.rest.conversation.is_none() {
                     self.content = content;
                 }
@@ -99,10 +91,13 @@ impl<S: Socket> Answer<S> {
 impl<S: Socket> Rest<S> {
     /// Takes what arrived; where that was the end, the connection is free from here on, whenever the content is read. Gives
     /// the request's content back then.
-    fn take(&mut self, arrived: Arrived) -> Content {
-        self.ready = arrived.data;
-        self.trailers = arrived.trailers.as_ref().and_then(|fields| HeaderMap::try_from(fields).ok());
-        match self.conversation.take_if(|_| arrived.is_end) {
+    fn take(&mut self) -> Content {
+        let Some(conversation) = &mut self.conversation else { return Content::empty() };
+        let arrived = conversation.arrived_mut();
+        self.ready = std::mem::take(&mut arrived.data);
+        self.trailers =
+            arrived.trailers.take().as_ref().and_then(|fields| HeaderMap::try_from(fields).ok().map(Box::new));
+        match self.conversation.take_if(|conversation| conversation.arrived().is_end) {
             Some(conversation) => conversation.finish(),
             None => Content::empty(),
         }
@@ -116,11 +111,11 @@ impl<S: Socket> Rest<S> {
                 return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ready)))));
             }
             let Some(conversation) = self.conversation.as_mut().filter(|conversation| !conversation.is_tunnel()) else {
-                return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+                return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))));
             };
             match ready!(conversation.poll_arrived(cx)) {
-                Ok(arrived) => {
-                    self.take(arrived);
+                Ok(()) => {
+                    self.take();
                 }
                 Err(broken) => {
                     if let Some(conversation) = self.conversation.take() {
@@ -156,17 +151,4 @@ impl<S: Socket> Rest<S> {
     pub(crate) fn left(&self) -> Option<u64> {
         self.conversation.is_none().then_some(self.ready.len() as u64)
     }
-}
-
-/// A response's head in the ecosystem's types; `None` where it has more fields than they hold.
-pub(crate) fn parts_of(head: &ResponseHead) -> Option<Parts> {
-    let (mut parts, ()) = Response::new(()).into_parts();
-    parts.status = head.status();
-    parts.version = match head.version() {
-        Version::Http10 => http::Version::HTTP_10,
-        Version::Http11 => http::Version::HTTP_11,
-        Version::Http2 => http::Version::HTTP_2,
-    };
-    parts.headers = HeaderMap::try_from(head.fields()).ok()?;
-    Some(parts)
 }

@@ -13,6 +13,13 @@ pub(crate) type BySite<V> = HashMap<Site, V, BuildHasherDefault<SiteHasher>>;
 #[derive(Clone, Copy, Default)]
 pub(crate) struct SiteHasher(u64);
 
+impl SiteHasher {
+    /// A hasher that differs by `seed`.
+    pub(crate) const fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
 impl Hasher for SiteHasher {
     fn write_u64(&mut self, part: u64) {
         // 2^64 divided by the golden ratio.
@@ -23,10 +30,10 @@ impl Hasher for SiteHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut part = [0; 8];
-            part[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(part));
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|word| self.write_u64(u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            self.write_u64(rest.iter().fold(0, |part, byte| part << 8 | u64::from(*byte)));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::Timer;
 use sheave_lifecycle::retry::Progress;
@@ -34,6 +35,8 @@ pub(crate) struct Conversation<S: Socket> {
     cursor: Cursor,
     /// What came of the content and was not given to the connection yet.
     part: Option<Part>,
+    /// What came of the response last. It stays here, and is taken apart here: it is larger than a line or two.
+    arrived: Arrived,
     /// Whether there is a place for trailers behind it.
     takes_trailers: bool,
     /// The content waits for a 100 until then.
@@ -42,6 +45,8 @@ pub(crate) struct Conversation<S: Socket> {
     until: Option<Time>,
     on_informational: Option<OnInformational>,
     clock: Clock,
+    /// The present moment, while the task that has looked at the clock is still awake.
+    now: Option<Time>,
     alarm: Alarm,
 }
 
@@ -66,20 +71,32 @@ pub(crate) enum Broken {
 }
 
 impl<S: Socket> Conversation<S> {
-    /// Goes on with `call`, whose head has been written.
+    /// Goes on with `call`, whose head has been written at this moment.
     pub(crate) fn begin(
         call: Call<S>,
         (content, length): (Content, BodyLength),
-        clock: Clock,
+        (clock, now): (Clock, Time),
         until: Option<Time>,
         awaits_continue: Option<Time>,
         on_informational: Option<OnInformational>,
     ) -> Self {
-        let (cursor, alarm) = (Cursor::default(), Alarm::default());
+        let (cursor, now, alarm) = (Cursor::default(), Some(now), Alarm::default());
         // RFC 9112 §7.1.2: in HTTP/1, trailers need chunks.
         let takes_trailers = length == BodyLength::Chunked || call.version() == Version::Http2;
-        let part = None;
-        Self { call, content, cursor, part, takes_trailers, awaits_continue, until, on_informational, clock, alarm }
+        Self {
+            call,
+            content,
+            cursor,
+            part: None,
+            arrived: Arrived::default(),
+            takes_trailers,
+            awaits_continue,
+            until,
+            on_informational,
+            clock,
+            now,
+            alarm,
+        }
     }
 
     /// The connection.
@@ -87,9 +104,20 @@ impl<S: Socket> Conversation<S> {
         &self.call
     }
 
-    /// What the request carries.
-    pub(crate) fn content(&self) -> &Content {
-        &self.content
+    /// What came last of the response.
+    pub(crate) fn arrived(&self) -> &Arrived {
+        &self.arrived
+    }
+
+    /// What came last of the response, to be taken.
+    pub(crate) fn arrived_mut(&mut self) -> &mut Arrived {
+        &mut self.arrived
+    }
+
+    /// Whether what came is a 417, and the content can be sent again: without asking.
+    pub(crate) fn is_refused_expectation(&self) -> bool {
+        let status = self.arrived.head.as_ref().map(ResponseHead::status);
+        status == Some(StatusCode::EXPECTATION_FAILED) && self.content.is_replayable()
     }
 
     /// Nobody wants the rest of the response: the connection is closed.
@@ -125,21 +153,21 @@ impl<S: Socket> Conversation<S> {
         self.content
     }
 
-    /// The next part of the response, never nothing. Meanwhile the request goes on.
-    pub(crate) fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrived, Broken>> {
-        let now = self.clock.now();
+    /// Ready when the next part of the response, never nothing, [has arrived](Self::arrived). Meanwhile the request goes on.
+    pub(crate) fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let now = self.now.take().unwrap_or_else(|| self.clock.now());
         loop {
             if let Poll::Ready(broken) = self.poll_send(cx, now) {
                 return Poll::Ready(Err(broken));
             }
-            let (mut is_continued, mut arrived) = (false, Arrived::default());
+            let mut is_continued = false;
             let read = self.call.poll_response_with(cx, now, |batch| {
                 // RFC 9110 §15.2: any interim response says that the origin is there; only a 100 asks for content.
                 if let Some(shown) = &self.on_informational {
                     shown.show(&batch.interim);
                 }
-                is_continued = batch.interim.iter().any(|head| head.status() == http::StatusCode::CONTINUE);
-                arrived = Arrived::of(batch);
+                is_continued = batch.interim.iter().any(|head| head.status() == StatusCode::CONTINUE);
+                self.arrived.put(batch);
             });
             match read {
                 Poll::Pending => break,
@@ -149,10 +177,10 @@ impl<S: Socket> Conversation<S> {
             if is_continued {
                 self.awaits_continue = None;
             }
-            if arrived.is_something() {
+            if self.arrived.is_something() {
                 // Until the caller asks again, the origin is not to blame for silence.
                 self.call.rest();
-                return Poll::Ready(Ok(arrived));
+                return Poll::Ready(Ok(()));
             }
         }
         self.poll_deadline(cx, now).map(Err)
@@ -223,8 +251,8 @@ impl<S: Socket> Conversation<S> {
 }
 
 impl Arrived {
-    fn of(batch: Batch<'_, ResponseHead>) -> Self {
-        let data = match &batch.data[..] {
+    fn put(&mut self, batch: Batch<'_, ResponseHead>) {
+        self.data = match &batch.data[..] {
             [] => Bytes::new(),
             [piece] => Bytes::copy_from_slice(piece),
             pieces => {
@@ -233,7 +261,7 @@ impl Arrived {
                 whole.freeze()
             }
         };
-        Self { head: batch.head, data, trailers: batch.trailers, is_end: batch.is_end }
+        (self.head, self.trailers, self.is_end) = (batch.head, batch.trailers, batch.is_end);
     }
 
     fn is_something(&self) -> bool {

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::io;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::header::HeaderValue;
 use http_body::Frame;
 use sheave_net::socket::Socket;
+use sheave_proto::fields::Fields;
+use sheave_proto::known::Known;
 
 use crate::answer::Rest;
 use crate::failure::ErrorKind;
@@ -55,18 +58,22 @@ pub(crate) struct Decoding {
 impl Decoding {
     /// What `Accept-Encoding` says; `None` where nothing is decoded.
     pub(crate) fn accepted(self) -> Option<HeaderValue> {
-        let names: Vec<&str> = CODINGS.iter().map(|coding| coding.name).collect();
-        if self.is_on && !names.is_empty() { HeaderValue::try_from(names.join(", ")).ok() } else { None }
+        /// Put together once.
+        static ACCEPTED: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
+            let names: Vec<&str> = CODINGS.iter().map(|coding| coding.name).collect();
+            HeaderValue::try_from(names.join(", ")).ok().filter(|names| !names.is_empty())
+        });
+        if self.is_on { ACCEPTED.clone() } else { None }
     }
 
-    /// What decodes the content behind these headers; `None` where that is to be left as it is: it is not encoded, not by
+    /// What decodes the content behind these fields; `None` where that is to be left as it is: it is not encoded, not by
     /// one coding that is known here, or a part of something (RFC 9110 §14.4: ranges are of what is encoded).
-    pub(crate) fn decoder(self, status: StatusCode, headers: &HeaderMap) -> Option<Decoder> {
-        let mut lines = headers.get_all(CONTENT_ENCODING).iter();
-        let coding = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?.trim();
-        if !self.is_on || status == StatusCode::PARTIAL_CONTENT {
+    pub(crate) fn decoder(self, status: StatusCode, fields: &Fields) -> Option<Decoder> {
+        if !self.is_on || CODINGS.is_empty() || status == StatusCode::PARTIAL_CONTENT {
             return None;
         }
+        let mut lines = fields.get_all(Known::ContentEncoding);
+        let coding = std::str::from_utf8(lines.next().filter(|_| lines.next().is_none())?).ok()?;
         // RFC 9110 §8.4.1.3: `x-gzip` is `gzip`.
         let name = if coding.eq_ignore_ascii_case("x-gzip") { "gzip" } else { coding };
         let coding = CODINGS.iter().find(|coding| coding.name.eq_ignore_ascii_case(name))?;
@@ -335,11 +342,9 @@ mod tests {
             (on, 200, &[&format!("{coding}, {coding}")], false),
             (Decoding { is_on: false }, 200, &[coding], false),
         ] {
-            let mut headers = HeaderMap::new();
-            lines.iter().for_each(|line| {
-                headers.append(CONTENT_ENCODING, HeaderValue::from_str(line).unwrap());
-            });
-            let found = decoding.decoder(StatusCode::from_u16(status).unwrap(), &headers);
+            let mut fields = Fields::new();
+            lines.iter().for_each(|line| fields.push(Known::ContentEncoding, line.as_bytes()).unwrap());
+            let found = decoding.decoder(StatusCode::from_u16(status).unwrap(), &fields);
             assert_eq!(found.is_some(), expected, "{status} {lines:?}");
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Response, StatusCode};
 use sheave_proto::head::ResponseHead;
 
-use crate::answer::parts_of;
+use crate::response_head::Head;
 
 type Show = dyn Fn(&Response<()>) + Send + Sync;
 
@@ -22,8 +22,8 @@ impl OnInformational {
     /// Shows what is one: a 101 is the last response of its connection.
     pub(crate) fn show(&self, heads: &[ResponseHead]) {
         for head in heads.iter().filter(|head| head.status() != StatusCode::SWITCHING_PROTOCOLS) {
-            if let Some(parts) = parts_of(head) {
-                (self.0)(&Response::from_parts(parts, ()));
+            if let Some(head) = Head::of(head.clone()) {
+                (self.0)(&Response::from_parts(head.into_parts(), ()));
             }
         }
     }

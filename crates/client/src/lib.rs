@@ -92,6 +92,7 @@ pub mod request;
 mod reserved;
 pub mod response;
 pub mod response_body;
+mod response_head;
 mod seat;
 mod sending;
 mod shelf;

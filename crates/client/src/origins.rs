@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use sheave_net::tls::certificate::Roots;
 use sheave_net::tls::client::{ClientSettings, ClientTls, Trust};
 use sheave_net::tls::server::SettingsError;
 
+use crate::by_site::SiteHasher;
 use crate::failure::ErrorKind;
 use crate::origin::Origin;
 use crate::url::{UrlFault, host_and_port, is_secure};
@@ -31,11 +33,29 @@ const KNOWN_FOR: Duration = Duration::from_mins(5);
 
 /// Origins that were asked for lately.
 pub(crate) struct Origins {
-    known: Mutex<HashMap<Box<str>, Known>>,
+    known: Mutex<HashMap<Box<[u8]>, Known, Seed>>,
     lookup: AnyLookup,
     plan: ResolvePlan,
     tls: OnceLock<Result<ClientTls, SettingsError>>,
     clock: Clock,
+}
+
+/// Hashes by what differs from client to client: what is asked may come from strangers, who would have to guess it to make
+/// origins collide. The bound on their number is the bound on what that could cost.
+struct Seed(u64);
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self(fastrand::u64(..))
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = SiteHasher;
+
+    fn build_hasher(&self) -> SiteHasher {
+        SiteHasher::seeded(self.0)
+    }
 }
 
 /// An origin, and when it was last asked for.
@@ -54,11 +74,11 @@ impl Origins {
         Self { known: Mutex::default(), lookup, plan, tls: cell, clock }
     }
 
-    /// The origin of `url`, spoken to in these versions. It may have no address yet.
+    /// The origin of `url`, spoken to in these versions, which is asked for now. It may have no address yet.
     ///
     /// # Errors
     /// What is wrong with the URL, or with TLS.
-    pub(crate) fn of(self: &Arc<Self>, url: &Uri, protocols: Protocols) -> Result<Arc<Origin>, ErrorKind> {
+    pub(crate) fn of(self: &Arc<Self>, url: &Uri, protocols: Protocols, now: Time) -> Result<Arc<Origin>, ErrorKind> {
         let secure = is_secure(url).map_err(ErrorKind::Url)?;
         // Without TLS there is no choice to be made on the wire.
         let protocols = if !secure && protocols == Protocols::Either { Protocols::Http1 } else { protocols };
@@ -73,22 +93,20 @@ impl Origins {
         key.extend_from_slice(if secure { b"s" } else { b"p" });
         key.push(mark as u8);
         key.extend_from_slice(authority.as_bytes());
-        let key = std::str::from_utf8(&key).map_err(|_| ErrorKind::Url(UrlFault::Malformed))?;
-        let now = self.clock.now();
-        if let Some(known) = self.lock().get_mut(key) {
+        if let Some(known) = self.lock().get_mut(&key[..]) {
             known.used = now;
             return Ok(known.origin.clone());
         }
-        self.meet(key, url, secure, protocols, now)
+        self.meet(&key, url, secure, protocols, now)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<str>, Known>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<[u8]>, Known, Seed>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn meet(
         self: &Arc<Self>,
-        key: &str,
+        key: &[u8],
         url: &Uri,
         secure: bool,
         protocols: Protocols,
@@ -125,9 +143,9 @@ impl Origins {
     }
 
     /// Looks a name up, again and again, until nobody asks for it any more.
-    fn follow(self: &Arc<Self>, key: &str, name: HostPort) -> Resolved {
+    fn follow(self: &Arc<Self>, key: &[u8], name: HostPort) -> Resolved {
         let (resolved, refresher) = resolve(name, self.plan, self.lookup.clone());
-        let (origins, key): (Weak<Self>, Box<str>) = (Arc::downgrade(self), key.into());
+        let (origins, key): (Weak<Self>, Box<[u8]>) = (Arc::downgrade(self), key.into());
         tokio::spawn(async move {
             let work = async {
                 refresher.run(|_| {}).await;
@@ -146,7 +164,7 @@ impl Origins {
     }
 
     /// Forgets an origin that was not asked for; says whether it is known no more.
-    fn forget_unused(&self, key: &str) -> bool {
+    fn forget_unused(&self, key: &[u8]) -> bool {
         let now = self.clock.now();
         let mut known = self.lock();
         let is_unused = known.get(key).is_none_or(|known| now.since(known.used) >= KNOWN_FOR);
@@ -237,7 +255,7 @@ mod tests {
     async fn a_name_is_looked_up_once_and_followed_while_it_is_asked_for() {
         let lookup = Counting::default();
         let origins = origins(&lookup);
-        let of = |text: &str| origins.of(&url(text), Protocols::Http1).unwrap();
+        let of = |text: &str| origins.of(&url(text), Protocols::Http1, origins.clock.now()).unwrap();
         let one = of("http://Origin.example/x");
         assert_eq!(one.authority(), "origin.example");
         one.resolved().first().await.unwrap();
@@ -260,7 +278,8 @@ mod tests {
         let lookup = Counting::default();
         let origins = origins(&lookup);
         for port in 1..=MAX_ORIGINS + 5 {
-            let origin = origins.of(&url(&format!("http://[::1]:{port}/")), Protocols::Http1).unwrap();
+            let url = url(&format!("http://[::1]:{port}/"));
+            let origin = origins.of(&url, Protocols::Http1, origins.clock.now()).unwrap();
             assert_eq!(origin.endpoints().len(), 1);
         }
         assert_eq!((lookup.0.load(Ordering::Relaxed), origins.len()), (0, MAX_ORIGINS));
@@ -278,7 +297,7 @@ mod tests {
             ("http://10.1/", UrlFault::Host),
             ("http://a:0/", UrlFault::Host),
         ] {
-            let found = origins.of(&url(text), Protocols::Http1).err();
+            let found = origins.of(&url(text), Protocols::Http1, Time::ZERO).err();
             assert!(matches!(found, Some(ErrorKind::Url(fault)) if fault == expected), "{text}: {found:?}");
         }
     }

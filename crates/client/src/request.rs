@@ -35,12 +35,18 @@ pub struct RequestBuilder<C: Connect + 'static = SystemConnector> {
 
 impl<C: Connect + 'static> RequestBuilder<C> {
     pub(crate) fn new<U: TryInto<Uri>>(client: Client<C>, method: Method, url: U) -> Self {
-        let url = url.try_into().map_err(|_| ErrorKind::Url(UrlFault::Malformed));
+        let (url, credentials) = match url.try_into() {
+            Ok(url) => {
+                let (url, credentials) = without_credentials(url);
+                (Ok(url), credentials)
+            }
+            Err(_) => (Err(ErrorKind::Url(UrlFault::Malformed)), None),
+        };
         let settings = &client.inner().settings;
         let (timeout, protocols) = (settings.timeout, settings.protocols);
-        let mut request = Self {
+        let request = Self {
             method,
-            url: Err(ErrorKind::Url(UrlFault::Malformed)),
+            url,
             headers: HeaderMap::new(),
             content: Content::empty(),
             timeout,
@@ -50,16 +56,10 @@ impl<C: Connect + 'static> RequestBuilder<C> {
             wrong: None,
             client,
         };
-        match url.map(without_credentials) {
-            Ok((url, credentials)) => {
-                request.url = Ok(url);
-                if let Some((user, password)) = credentials {
-                    request = request.authorized_by(&user, Some(&password));
-                }
-            }
-            Err(kind) => request.url = Err(kind),
+        match credentials {
+            Some((user, password)) => request.authorized_by(&user, Some(&password)),
+            None => request,
         }
-        request
     }
 
     pub(crate) fn of(client: Client<C>, parts: Parts, content: Content) -> Self {

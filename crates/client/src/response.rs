@@ -4,23 +4,24 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use http::response::Parts;
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 use sheave_net::socket::Socket;
+use sheave_proto::known::Known;
 
 use crate::answer::Answer;
 use crate::builder::{Settings, SystemSocket};
 use crate::connection_facts::ConnectionFacts;
 use crate::failure::{Error, ErrorKind};
 use crate::response_body::{About, ResponseBody};
+use crate::response_head::Head;
 use crate::upgraded::Upgraded;
 
 /// A response.
 ///
 /// Its content is read when it is asked for. Dropped before all of it has arrived, the connection is closed.
 pub struct Response<S: Socket = SystemSocket> {
-    parts: Parts,
+    head: Head,
+    extensions: Extensions,
     facts: ConnectionFacts,
     max_bytes: usize,
     body: ResponseBody<S>,
@@ -28,55 +29,56 @@ pub struct Response<S: Socket = SystemSocket> {
 
 impl<S: Socket> Response<S> {
     pub(crate) fn of(answer: Answer<S>, method: Method, url: Uri, settings: &Settings) -> Self {
-        let Answer { mut parts, facts, rest, .. } = answer;
+        let Answer { mut head, facts, rest, .. } = answer;
         // To HEAD, and with a 304, it says what a GET would have got. RFC 9110 §8.6
-        let has_content = sheave_proto::framing::allows_content(parts.status, &method);
-        let declared = match parts.headers.get(CONTENT_LENGTH) {
-            _ if !has_content => Some(0),
+        let has_content = sheave_proto::framing::allows_content(head.status(), &method);
+        let declared = match has_content {
+            false => Some(0),
+            // Nobody has to say how much there is of what is here.
+            true if rest.left().is_some() => None,
             // The connection has read it by the same rules.
-            Some(len) => len.to_str().ok().and_then(|len| len.parse().ok()),
-            None => None,
+            true => head.fields().get_str(Known::ContentLength).and_then(|len| len.parse().ok()),
         };
-        let decoder = if has_content { settings.decode.decoder(parts.status, &parts.headers) } else { None };
+        let decoder = if has_content { settings.decode.decoder(head.status(), head.fields()) } else { None };
         let declared = if decoder.is_some() {
-            parts.headers.remove(CONTENT_ENCODING);
-            parts.headers.remove(CONTENT_LENGTH);
+            head.fields_mut().remove(Known::ContentEncoding);
+            head.fields_mut().remove(Known::ContentLength);
             None
         } else {
             declared
         };
         let body = ResponseBody::new(rest, decoder, declared, About { method, url });
-        Self { parts, facts, max_bytes: settings.max_collected_bytes, body }
+        Self { head, extensions: Extensions::new(), facts, max_bytes: settings.max_collected_bytes, body }
     }
 
     /// The status.
     pub fn status(&self) -> StatusCode {
-        self.parts.status
+        self.head.status()
     }
 
     /// The version that the origin speaks.
     pub fn version(&self) -> Version {
-        self.parts.version
+        self.head.version()
     }
 
-    /// The headers. Of content that was decoded, `Content-Encoding` and `Content-Length` are gone.
+    /// The headers, which are made a map when they are first asked for. Of content that was decoded, `Content-Encoding` and `Content-Length` are gone.
     pub fn headers(&self) -> &HeaderMap {
-        &self.parts.headers
+        self.head.map()
     }
 
     /// The headers, to edit.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
-        &mut self.parts.headers
+        self.head.map_mut()
     }
 
     /// What the caller's layers have put there.
     pub fn extensions(&self) -> &Extensions {
-        &self.parts.extensions
+        &self.extensions
     }
 
     /// What the caller's layers have put there, to edit.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
-        &mut self.parts.extensions
+        &mut self.extensions
     }
 
     /// What was asked; after redirects, where the last led.
@@ -228,7 +230,8 @@ impl<S: Socket> Response<S> {
     /// The response in the ecosystem's type; what is known of the connection is among its extensions
     /// ([`ConnectionFacts`]).
     pub fn into_http(self) -> http::Response<ResponseBody<S>> {
-        let mut parts = self.parts;
+        let mut parts = self.head.into_parts();
+        parts.extensions = self.extensions;
         parts.extensions.insert(self.facts);
         http::Response::from_parts(parts, self.body)
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT_ENCODING, HOST, UPGRADE};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, Uri};
 use sheave_lifecycle::keep_alive::Reuse;
 use sheave_lifecycle::retry::{Attempt, GiveUp, Progress, Verdict, judge};
 use sheave_lifecycle::time::Time;
@@ -17,6 +17,7 @@ use sheave_proto::head::RequestHead;
 use sheave_proto::known::Known;
 
 use crate::answer::Answer;
+use crate::call::Call;
 use crate::client::Inner;
 use crate::content::Content;
 use crate::conversation::{Broken, Conversation};
@@ -71,52 +72,57 @@ impl<C: Connect + 'static> Inner<C> {
     /// Sends a request, wherever redirects lead, until there is a response that is none.
     pub(crate) async fn send(self: &Arc<Self>, mut outgoing: Outgoing) -> Result<Response<C::Socket>, Error> {
         self.look_after();
-        let until = outgoing.timeout.map(|timeout| self.clock.now().after(timeout));
+        let mut now = self.clock.now();
+        let until = outgoing.timeout.map(|timeout| now.after(timeout));
         let mut followed = 0;
         loop {
-            let answer = self.request(&mut outgoing, until).await?;
+            let (conversation, made) = self.request(&mut outgoing, until, now).await?;
             let Outgoing { method, url, headers, .. } = &mut outgoing;
+            let answer =
+                Answer::of(conversation, made).map_err(|kind| Error::new(kind, method, Some(url)).after(made, None))?;
             let policy = &self.settings.redirect;
-            let to = match policy.target(answer.parts.status, &answer.parts.headers, url, followed) {
+            let (status, location) = (answer.head.status(), answer.head.fields().get(Known::Location));
+            let to = match policy.target(status, location, url, followed) {
                 Ok(Some(to)) => to,
                 Ok(None) => return Ok(Response::of(answer, outgoing.method, outgoing.url, &self.settings)),
                 Err(fault) => return Err(Error::new(ErrorKind::Redirect(fault), method, Some(url))),
             };
-            let keeps_content = rewrite(answer.parts.status, method, headers, url, &to);
-            let content = answer.discard(MAX_DISCARDED_BYTES).await;
+            let keeps_content = rewrite(status, method, headers, url, &to);
+            let content = Box::pin(answer.discard(MAX_DISCARDED_BYTES)).await;
             if keeps_content && !content.is_replayable() {
                 return Err(Error::new(ErrorKind::Redirect(RedirectFault::ContentGone), method, Some(url)));
             }
             outgoing.content = if keeps_content { content } else { Content::empty() };
             outgoing.url = to;
             followed += 1;
+            now = self.clock.now();
         }
     }
 
-    /// Sends one request until it is answered, or cannot be.
+    /// Sends one request until it is answered, or cannot be. Says how often it was.
     async fn request(
         self: &Arc<Self>,
         outgoing: &mut Outgoing,
         until: Option<Time>,
-    ) -> Result<Answer<C::Socket>, Error> {
-        let prepared = self.prepare(outgoing);
+        mut now: Time,
+    ) -> Result<(Box<Conversation<C::Socket>>, u32), Error> {
+        let prepared = self.prepare(outgoing, now);
         let prepared = prepared.map_err(|kind| Error::new(kind, &outgoing.method, Some(&outgoing.url)))?;
         self.with_budget(|budget| budget.request_began());
         let mut made = 0;
         loop {
             made += 1;
-            let failed = match self.attempt(outgoing, &prepared, until, made).await {
+            let failed = match self.attempt(outgoing, &prepared, until, (made, now)).await {
                 // RFC 9110 §15.5.18: who does not know the expectation gets the request without it.
-                Ok(answer)
-                    if outgoing.expects_continue
-                        && answer.parts.status == StatusCode::EXPECTATION_FAILED
-                        && answer.has_replayable_content() =>
-                {
-                    outgoing.content = answer.discard(MAX_DISCARDED_BYTES).await;
+                Ok(conversation) if outgoing.expects_continue && conversation.is_refused_expectation() => {
+                    let answer = Answer::of(conversation, made);
+                    let answer = answer.map_err(|kind| Error::new(kind, &outgoing.method, Some(&outgoing.url)))?;
+                    outgoing.content = Box::pin(answer.discard(MAX_DISCARDED_BYTES)).await;
                     outgoing.expects_continue = false;
+                    now = self.clock.now();
                     continue;
                 }
-                Ok(answer) => return Ok(answer),
+                Ok(conversation) => return Ok((conversation, made)),
                 Err(failed) => failed,
             };
             let error = |kind, why| Error::new(kind, &outgoing.method, Some(&outgoing.url)).after(made, why);
@@ -130,10 +136,11 @@ impl<C: Connect + 'static> Inner<C> {
             }
             if made > 1 {
                 let wait = tokio::time::sleep(self.backoff(made));
-                if self.within(until, wait).await.is_err() {
+                if Box::pin(self.within(until, wait)).await.is_err() {
                     return Err(error(kind, Some(GiveUp::Deadline)));
                 }
             }
+            now = self.clock.now();
         }
     }
 
@@ -174,7 +181,7 @@ impl<C: Connect + 'static> Inner<C> {
         }
     }
 
-    fn prepare(&self, outgoing: &mut Outgoing) -> Result<Prepared, ErrorKind> {
+    fn prepare(&self, outgoing: &mut Outgoing, now: Time) -> Result<Prepared, ErrorKind> {
         if outgoing.offers_switch() {
             if outgoing.protocols == Protocols::Http2 {
                 // RFC 9113 §8.6: HTTP/2 has no Upgrade.
@@ -182,7 +189,7 @@ impl<C: Connect + 'static> Inner<C> {
             }
             outgoing.protocols = Protocols::Http1;
         }
-        let origin = self.origins.of(&outgoing.url, outgoing.protocols)?;
+        let origin = self.origins.of(&outgoing.url, outgoing.protocols, now)?;
         if outgoing.method == Method::CONNECT {
             return Err(ErrorKind::Request("CONNECT asks for a tunnel, which is no request".into()));
         }
@@ -201,11 +208,7 @@ impl<C: Connect + 'static> Inner<C> {
     }
 
     /// Where the origin is, once that is known.
-    async fn endpoints(&self, origin: &Origin, until: Option<Time>) -> Result<Arc<[Endpoint]>, Failed> {
-        let endpoints = origin.endpoints();
-        if !endpoints.is_empty() {
-            return Ok(endpoints);
-        }
+    async fn resolved(&self, origin: &Origin, until: Option<Time>) -> Result<Arc<[Endpoint]>, Failed> {
         match self.within(until, origin.resolved().first()).await {
             Err(()) => Err(Failed::Finally(ErrorKind::TimedOut(Progress::Connecting))),
             Ok(Ok(_)) => Ok(origin.endpoints()),
@@ -216,14 +219,39 @@ impl<C: Connect + 'static> Inner<C> {
         }
     }
 
+    /// A connection that is not parked.
+    async fn connection(
+        &self,
+        origin: &Origin,
+        endpoints: &[Endpoint],
+        reuse: Reuse,
+        until: Option<Time>,
+    ) -> Result<Call<C::Socket>, Failed> {
+        match self.within(until, self.pool.connect(endpoints, reuse)).await {
+            Err(()) => Err(Failed::Finally(ErrorKind::TimedOut(Progress::Connecting))),
+            Ok(Err(error)) => {
+                // All its addresses were tried: to try them again at once would meet the same.
+                origin.refresh_soon();
+                Err(Failed::Finally(ErrorKind::Exchange(error.into())))
+            }
+            Ok(Ok(call)) => Ok(call),
+        }
+    }
+
+    /// Sends the request once. What it seldom waits for is in boxes of its own, or its future, which is moved into those
+    /// around it, would be as large as all that is done to open a connection.
     async fn attempt(
         self: &Arc<Self>,
         outgoing: &mut Outgoing,
         prepared: &Prepared,
         until: Option<Time>,
-        made: u32,
-    ) -> Result<Answer<C::Socket>, Failed> {
-        let endpoints = self.endpoints(&prepared.origin, until).await?;
+        (made, mut now): (u32, Time),
+    ) -> Result<Box<Conversation<C::Socket>>, Failed> {
+        let mut endpoints = prepared.origin.endpoints();
+        if endpoints.is_empty() {
+            endpoints = Box::pin(self.resolved(&prepared.origin, until)).await?;
+            now = self.clock.now();
+        }
         // RFC 9110 §9.2.2: what is neither safe nor idempotent cannot be sent again, and is not put at risk. What became of
         // one connection may be about to become of its like: the next attempt is on a fresh one. What may have begun a
         // conversation in another protocol is not put at risk either, whatever its method.
@@ -232,16 +260,14 @@ impl<C: Connect + 'static> Inner<C> {
             1 => Reuse::Careful,
             _ => Reuse::Never,
         };
-        let mut call = match self.within(until, self.pool.acquire(&endpoints, reuse)).await {
-            Err(()) => return Err(Failed::Finally(ErrorKind::TimedOut(Progress::Connecting))),
-            Ok(Err(error)) => {
-                // All its addresses were tried: to try them again at once would meet the same.
-                prepared.origin.refresh_soon();
-                return Err(Failed::Finally(ErrorKind::Exchange(error.into())));
+        let mut call = match endpoints.iter().find_map(|endpoint| self.pool.checkout(endpoint, now, reuse)) {
+            Some(call) => call,
+            None => {
+                let call = Box::pin(self.connection(&prepared.origin, &endpoints, reuse, until)).await?;
+                now = self.clock.now();
+                call
             }
-            Ok(Ok(call)) => call,
         };
-        let now = self.clock.now();
         let target = prepared.head.path_and_query();
         let sent = match outgoing.expects_continue {
             false => call.send_head(&prepared.head, target, prepared.length, now),
@@ -264,13 +290,13 @@ impl<C: Connect + 'static> Inner<C> {
         let mut conversation = Box::new(Conversation::begin(
             call,
             (content, prepared.length),
-            self.clock,
+            (self.clock, now),
             until,
             awaits_continue,
             outgoing.on_informational.clone(),
         ));
         match std::future::poll_fn(|cx| conversation.poll_arrived(cx)).await {
-            Ok(arrived) => Answer::of(conversation, arrived, made).map_err(Failed::Finally),
+            Ok(()) => Ok(conversation),
             Err(broken) => {
                 outgoing.content = conversation.end(&broken);
                 Err(broken.into())
