@@ -69,7 +69,7 @@ impl Decoding {
     /// What decodes the content behind these fields; `None` where that is to be left as it is: it is not encoded, not by
     /// one coding that is known here, or a part of something (RFC 9110 §14.4: ranges are of what is encoded).
     pub(crate) fn decoder(self, status: StatusCode, fields: &Fields) -> Option<Decoder> {
-        if !self.is_on || CODINGS.is_empty() || status == StatusCode::PARTIAL_CONTENT {
+        if !self.is_on || status == StatusCode::PARTIAL_CONTENT {
             return None;
         }
         let mut lines = fields.get_all(Known::ContentEncoding);
