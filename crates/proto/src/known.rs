@@ -278,6 +278,11 @@ mod tests {
                     near[at] = other;
                     let expected = near.eq_ignore_ascii_case(name).then_some(known);
                     assert_eq!(Known::from_bytes(&near), expected, "{:?}", String::from_utf8_lossy(&near));
+                    // Whatever stands behind it.
+                    for behind in [&b":"[..], b": v\r\n", b"-and-whatever-else-there-may-be"] {
+                        let line = [&near, behind].concat();
+                        assert_eq!(Known::of_first(&line, near.len()), expected, "{}", line.escape_ascii());
+                    }
                 }
             }
             assert_eq!(Known::from_bytes(&name[..name.len() - 1]), None);
