@@ -58,7 +58,7 @@ const ROOMS: &[Room] = &[
         crate_name: "sheave-server",
         floor: 3,
         ours: &["sheave-lifecycle", "sheave-proto", "sheave-net"],
-        others: Others::Only(&["h2", "tokio", "http", "bytes", "http-body", "futures-core", "futures-util"]),
+        others: Others::Only(&["h2", "tokio", "http", "bytes", "http-body", "futures-core"]),
         must_never: "client, metrics, proxy",
     },
     Room {

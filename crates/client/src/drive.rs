@@ -36,10 +36,14 @@ pub(crate) async fn begin<S: Socket + 'static>(
     config: Arc<ConnectionConfig>,
 ) -> Result<Arc<Multiplexed<S>>, CloseReason> {
     let (wire, lent) = leg.lend();
-    let write_timeout = wire.with(|leg| leg.context().write_timeout);
-    let handshake = builder(&config).handshake::<_, Bytes>(lent);
+    let (write_timeout, clock) = wire.with(|leg| (leg.context().write_timeout, leg.context().clock));
+    let handshake = async {
+        let begun = builder(&config).handshake::<_, Bytes>(lent).await.ok()?;
+        poll_fn(|cx| wire.poll_send(cx, clock.now())).await.ok()?;
+        Some(begun)
+    };
     let (requests, framing) = match tokio::time::timeout(write_timeout, handshake).await {
-        Ok(Ok(begun)) => begun,
+        Ok(Some(begun)) => begun,
         failed => {
             let reason = if failed.is_err() { CloseReason::TimedOut(Timer::Write) } else { CloseReason::PeerClosed };
             let mut leg = Wire::take_back(wire);
@@ -119,6 +123,8 @@ impl<S: Socket> Driver<S> {
             let polled = Pin::new(&mut *framing).poll(cx);
             let max_send_streams = framing.max_concurrent_send_streams();
             let now = self.connection.context.clock.now();
+            // All that streams have to say leaves in one write.
+            self.connection.send(cx, now);
             let looked = self.connection.with(|leg| look(leg, polled, now));
             let Some((over, order, told, deadline)) = looked else { return Poll::Ready(()) };
             let limit = max_send_streams.min(self.connection.config.http2.max_concurrent_streams as usize);
@@ -181,7 +187,9 @@ impl<S: Socket> Driver<S> {
             self.connection.with(|leg| matches!(leg.machine().intent(), Intent::Close(_) | Intent::Linger(_)));
         if is_clean == Some(true) {
             // Nobody holds it any more, so this writes GOAWAY. What the kernel does not take now is not worth waiting for.
-            let _ = Pin::new(&mut framing).poll(&mut Context::from_waker(std::task::Waker::noop()));
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let _ = Pin::new(&mut framing).poll(&mut cx);
+            self.connection.send(&mut cx, self.connection.context.clock.now());
         }
         // Before streams are woken, so that they learn why.
         self.connection.finish(CloseReason::Cancelled);

@@ -132,6 +132,14 @@ impl<S: Socket> Multiplexed<S> {
         lock(&self.wire).as_ref().map(|wire| wire.with(look))
     }
 
+    /// Gives the kernel what its engine has written.
+    pub(crate) fn send(&self, cx: &mut Context<'_>, now: Time) {
+        if let Some(wire) = lock(&self.wire).as_ref() {
+            // What it does not take, it wakes for, and the machine counts the time; where nothing can be sent, that says why.
+            let _ = wire.poll_send(cx, now);
+        }
+    }
+
     /// Why it has ended, if it has.
     pub(crate) fn ended(&self) -> Option<CloseReason> {
         self.ended.get().map(|ended| ended.reason)
@@ -298,7 +306,8 @@ fn say_why<S: Socket>(leg: &mut MultiplexLeg<S>) {
     if matches!(leg.machine().intent(), Intent::Abort(_)) {
         return;
     }
-    if let Some(goaway) = leg.machine().unsaid_goaway() {
+    // Where something is left of what the engine has written, it may end amid a frame, and nothing is taken now.
+    if let Some(goaway) = leg.machine().unsaid_goaway().filter(|_| !leg.has_unsent()) {
         let now = leg.context().clock.now();
         let _ = leg.write(&mut Context::from_waker(Waker::noop()), now, &[&goaway.frame()]);
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::thread::LocalKey;
 
 use bytes::{Buf, BytesMut};
 
@@ -11,9 +12,17 @@ const KEPT_BUFFER_BYTES: usize = 4 * 1024;
 /// How many the thread keeps: what so many connections have in hand at once costs no allocation.
 const KEPT_BUFFERS: usize = 64;
 
+/// How large a buffer is in which a turn's worth of writes is gathered.
+pub(crate) const WIDE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// How many of those the thread keeps: one is in use at a time, but where the kernel takes nothing.
+const KEPT_WIDE_BUFFERS: usize = 2;
+
 thread_local! {
     #[expect(clippy::vec_box, reason = "a box goes from here into a connection and back, as it is")]
     static FREE: RefCell<Vec<Box<BytesMut>>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "as above")]
+    static FREE_WIDE: RefCell<Vec<Box<BytesMut>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A buffer, or none. Without one it is empty, and as large as a pointer.
@@ -26,6 +35,14 @@ impl LentBuffer {
         self.0.get_or_insert_with(|| {
             let free = FREE.try_with(|free| free.try_borrow_mut().ok()?.pop());
             free.ok().flatten().unwrap_or_default()
+        })
+    }
+
+    /// As [`Self::get`]; one that is lent has room for [`WIDE_BUFFER_BYTES`].
+    pub(crate) fn get_wide(&mut self) -> &mut BytesMut {
+        self.0.get_or_insert_with(|| {
+            let free = FREE_WIDE.try_with(|free| free.try_borrow_mut().ok()?.pop());
+            free.ok().flatten().unwrap_or_else(|| Box::new(BytesMut::with_capacity(WIDE_BUFFER_BYTES)))
         })
     }
 
@@ -54,11 +71,18 @@ impl LentBuffer {
         }
     }
 
-    /// Forgets all bytes; gives the memory back if it had grown large.
+    /// Forgets all bytes; gives the memory back if it is large.
     pub(crate) fn clear(&mut self) {
         match &mut self.0 {
             Some(buffer) if buffer.capacity() <= KEPT_BUFFER_BYTES => buffer.clear(),
-            _ => self.0 = None,
+            large => {
+                if let Some(mut buffer) = large.take()
+                    && buffer.capacity() == WIDE_BUFFER_BYTES
+                {
+                    buffer.clear();
+                    keep(&FREE_WIDE, buffer, KEPT_WIDE_BUFFERS);
+                }
+            }
         }
     }
 
@@ -75,14 +99,7 @@ impl LentBuffer {
             && let Some(buffer) = self.0.take()
             && buffer.capacity() <= KEPT_BUFFER_BYTES
         {
-            // Where the thread is ending, or its list is in use, it is freed like anything else.
-            let _ = FREE.try_with(|free| {
-                if let Ok(mut free) = free.try_borrow_mut()
-                    && free.len() < KEPT_BUFFERS
-                {
-                    free.push(buffer);
-                }
-            });
+            keep(&FREE, buffer, KEPT_BUFFERS);
         }
     }
 
@@ -90,6 +107,19 @@ impl LentBuffer {
     pub(crate) fn capacity(&self) -> usize {
         self.0.as_ref().map_or(0, |buffer| buffer.capacity())
     }
+}
+
+/// Has the thread keep a buffer for whoever needs one next, up to a bound.
+#[expect(clippy::vec_box, reason = "as where they are kept")]
+fn keep(list: &'static LocalKey<RefCell<Vec<Box<BytesMut>>>>, buffer: Box<BytesMut>, bound: usize) {
+    // Where the thread is ending, or its list is in use, it is freed like anything else.
+    let _ = list.try_with(|free| {
+        if let Ok(mut free) = free.try_borrow_mut()
+            && free.len() < bound
+        {
+            free.push(buffer);
+        }
+    });
 }
 
 impl Drop for LentBuffer {
@@ -130,6 +160,17 @@ mod tests {
         again.resize(KEPT_BUFFER_BYTES + 1, 0);
         buffer.clear();
         assert_eq!(buffer.capacity(), 0, "and keeps none that has grown large");
+    }
+
+    #[test]
+    fn a_wide_one_is_kept_apart() {
+        let mut buffer = LentBuffer::default();
+        buffer.get_wide().extend_from_slice(b"abc");
+        buffer.advance(3);
+        assert_eq!(buffer.capacity(), 0, "given back with its last byte");
+        assert!(buffer.get().capacity() <= KEPT_BUFFER_BYTES);
+        buffer.release();
+        assert_eq!((buffer.get_wide().capacity(), &*buffer), (WIDE_BUFFER_BYTES, &b""[..]));
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! A socket lent to another engine: the engine moves the bytes, and the connection's life stays ours.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::machine::Machine;
 use sheave_lifecycle::phase::Phase;
+use sheave_lifecycle::time::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::unconstrained;
 
 use crate::alarm::Alarm;
 use crate::drain::DrainWatch;
@@ -21,12 +24,16 @@ use crate::socket::Socket;
 /// stands still has a deadline, and a close that would make something look complete is an RST. The machine sees the bytes
 /// go by ([`Machine::watch_received`]), and says how the connection ends.
 ///
+/// What the engine writes is gathered, up to 64 KiB, and leaves with [`Self::poll_send`]: in one write, and in one record
+/// of TLS for each 16 KiB, however many pieces it came in. So call that when the engine has been polled and nothing is left
+/// that it could be polled for.
+///
 /// Dropped, it ends the connection, whatever the engine has; the engine's reads and writes fail from then on.
 pub struct Wire<M: Machine, S: Socket>(Arc<Shared<M, S>>);
 
-/// The engine's end: what it reads and writes goes to the socket at once, without a buffer in between.
+/// The engine's end: what it reads comes from the socket, what it writes is gathered for [`Wire::poll_send`].
 ///
-/// Its `poll_shutdown` flushes and no more: how the connection ends is its owner's to say.
+/// Its `poll_flush` leaves it at that. Its `poll_shutdown` sends and no more: how the connection ends is its owner's to say.
 pub struct Lent<M: Machine, S: Socket>(Arc<Shared<M, S>>);
 
 /// Both ends are in one task's hands, or nearly: the lock is never waited for but when a pool looks at a connection that
@@ -51,6 +58,17 @@ impl<M: Machine, S: Socket> Wire<M, S> {
     /// Looks at the connection, and at what it is driven for. The engine must not be polled meanwhile.
     pub fn with<T>(&self, look: impl FnOnce(&mut Leg<M, S>) -> T) -> T {
         look(self.0.lock().as_mut().expect("a wire holds its leg until it ends"))
+    }
+
+    /// Gives the kernel what the engine has written. Ready when it has all of it. Whoever `cx` is of is woken when the kernel
+    /// takes more, as by a write of the engine's.
+    ///
+    /// # Errors
+    /// What the kernel said: nothing more can be written. The machine knows, and intends to end the connection.
+    pub fn poll_send(&self, cx: &mut Context<'_>, now: Time) -> Poll<io::Result<()>> {
+        // It is one write for all that came to be in a turn, so that it does not wait until the task has its next share.
+        let sent = pin!(unconstrained(poll_fn(|cx| self.with(|leg| leg.poll_send_for(cx, now)))));
+        sent.poll(cx)
     }
 
     /// Takes the socket back from the engine, whose reads and writes fail from here on.
@@ -104,8 +122,8 @@ impl<M: Machine, S: Socket> AsyncWrite for Lent<M, S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.with(|leg| {
-            let now = leg.context().clock.now();
-            leg.poll_write_for(cx, now, parts)
+            let clock = leg.context().clock;
+            leg.poll_write_for(cx, || clock.now(), parts)
         })
     }
 
@@ -113,14 +131,15 @@ impl<M: Machine, S: Socket> AsyncWrite for Lent<M, S> {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|leg| {
-            let now = leg.context().clock.now();
-            leg.poll_flush_for(cx, now)
-        })
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Whoever owns the connection sends, once for all that is written in a turn.
+        self.with(|_| Poll::Ready(Ok(())))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
+        self.with(|leg| {
+            let now = leg.context().clock.now();
+            leg.poll_send_for(cx, now)
+        })
     }
 }

@@ -3,6 +3,7 @@
 // A test fails by a panic, wherever in it that happens.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::future::poll_fn;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -125,10 +126,16 @@ async fn what_goes_by_is_counted_and_watched_in_order_and_the_end_is_told_once()
     lent.read_exact(&mut text[..4]).await.unwrap();
     lent.read_exact(&mut text[4..]).await.unwrap();
     assert_eq!(&text, b"left over, hello");
-    lent.write_all(b"bye").await.unwrap();
+    lent.write_all(b"b").await.unwrap();
+    lent.write_all(b"ye").await.unwrap();
+    lent.flush().await.unwrap();
+    assert_eq!(wire.with(|leg| (leg.machine().sent.len(), leg.has_unsent())), (0, true), "gathered until it is sent");
     lent.shutdown().await.unwrap();
+    assert_eq!(wire.with(|leg| (leg.machine().sent.len(), leg.has_unsent())), (3, false));
     lent.write_all(b"!").await.unwrap();
+    poll_fn(|cx| wire.poll_send(cx, Clock::start().now())).await.unwrap();
     wire.with(|leg| {
+        assert_eq!(leg.buffer_bytes(), 0, "what is gathered lies in the thread's buffer");
         assert_eq!(leg.machine().received, b"left over, hello");
         assert_eq!(leg.machine().sent, b"bye!");
         assert_eq!(leg.machine().lengths, [5], "what was left over had been counted");

@@ -2,14 +2,15 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use sheave_lifecycle::errno::{IoFault, Op};
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::time::Time;
 use tokio::io::ReadBuf;
 
-use crate::leg::Leg;
+use crate::leg::{HELD, Leg};
+use crate::lent_buffer::WIDE_BUFFER_BYTES;
 use crate::socket::Socket;
 
 impl<M: Machine, S: Socket> Leg<M, S> {
@@ -55,40 +56,55 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes for another engine, and shows the machine what went out.
+    /// Takes what another engine writes, for the next [`Self::poll_send_for`], or at once where that is much.
     pub(crate) fn poll_write_for(
         &mut self,
         cx: &mut Context<'_>,
-        now: Time,
+        now: impl FnOnce() -> Time,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match Pin::new(self.socket_mut()).poll_write_vectored(cx, parts) {
-            Poll::Pending => {
-                self.life.note_blocked(now);
-                Poll::Pending
-            }
-            Poll::Ready(Err(error)) => {
-                self.life.note_failed(now);
-                self.fail(IoFault::new(Op::Write, &error));
-                Poll::Ready(Err(error))
-            }
-            Poll::Ready(Ok(len)) => {
-                self.life.note_written(len, now);
-                let mut left = len;
-                for part in parts {
-                    let sent = left.min(part.len());
-                    if sent > 0 {
-                        self.machine.watch_sent(&part[..sent], now);
-                    }
-                    left -= sent;
-                }
-                Poll::Ready(Ok(len))
-            }
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if self.outbox.len() + len > WIDE_BUFFER_BYTES || self.is_stalled() {
+            ready!(self.poll_send_for(cx, now()))?;
         }
+        let taken = len.min(WIDE_BUFFER_BYTES);
+        let (outbox, mut left) = (self.outbox.get_wide(), taken);
+        for part in parts {
+            let part = &part[..left.min(part.len())];
+            outbox.extend_from_slice(part);
+            left -= part.len();
+        }
+        Poll::Ready(Ok(taken))
     }
 
-    /// Gives the kernel what layers of the socket keep, for another engine.
-    pub(crate) fn poll_flush_for(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<io::Result<()>> {
+    /// Gives the kernel what another engine has written, and what layers of the socket keep, and shows the machine what went
+    /// out.
+    pub(crate) fn poll_send_for(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<io::Result<()>> {
+        while !self.outbox.is_empty() {
+            let socket = self.socket.as_mut().expect(HELD);
+            let written = match Pin::new(socket).poll_write(cx, &self.outbox) {
+                Poll::Pending => {
+                    self.life.note_blocked(now);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => written,
+            };
+            match written {
+                Ok(len) => {
+                    self.life.note_written(len, now);
+                    self.machine.watch_sent(&self.outbox[..len], now);
+                    self.outbox.advance(len);
+                }
+                Err(error) => {
+                    self.life.note_failed(now);
+                    self.outbox.clear();
+                    self.fail(IoFault::new(Op::Write, &error));
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        self.outbox.release();
         let flushed = self.poll_flush_socket(cx, now);
         if let Poll::Ready(Err(error)) = &flushed {
             self.fail(IoFault::new(Op::Write, error));

@@ -3,11 +3,9 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use futures_core::Stream as _;
-use futures_util::stream::FuturesUnordered;
 use h2::server::Connection;
 use h2::{Ping, PingPong, Reason};
 use sheave_lifecycle::close::CloseReason;
@@ -26,6 +24,7 @@ use sheave_proto::multiplex::{Multiplex, Order};
 use sheave_proto::role::Server;
 
 use crate::handler::Handler;
+use crate::http2::crew::Crew;
 use crate::http2::engine::{builder, verdict};
 use crate::http2::link::Link;
 use crate::http2::run::{Ended, Opened, run};
@@ -81,7 +80,11 @@ async fn begin<S: Socket>(
     let since = clock.now();
     poll_fn(|cx| {
         watch.register(cx);
-        match handshake.as_mut().poll(cx) {
+        let shaken = handshake.as_mut().poll(cx);
+        // Where that fails, the machine says so.
+        let _ = wire.poll_send(cx, clock.now());
+        match shaken {
+            _ if is_intended(wire) => return Poll::Ready(None),
             Poll::Ready(Ok(engine)) => return Poll::Ready(Some(engine)),
             Poll::Ready(Err(_)) => {
                 wire.with(|leg| {
@@ -95,7 +98,6 @@ async fn begin<S: Socket>(
                 });
                 return Poll::Ready(None);
             }
-            Poll::Pending if wire.with(|leg| leg.machine().intent()) != Intent::Continue => return Poll::Ready(None),
             Poll::Pending => {}
         }
         let drained = drained_at(watch, since).map(|at| Deadline { at, timer: Timer::Drain });
@@ -129,64 +131,54 @@ async fn live<S: Socket, H: Handler<S>>(
     watch: &mut DrainWatch,
 ) {
     let clock = shared.context.clock;
-    let mut streams = FuturesUnordered::new();
+    let mut streams = Crew::new();
     let mut life = Life { pings: engine.ping_pong(), idle_since: clock.now(), is_overdue: false, lost: 0 };
     let over = poll_fn(|cx| {
         watch.register(cx);
         for _ in 0..MAX_ROUNDS {
             let now = clock.now();
-            let ended = loop {
-                match engine.poll_accept(cx) {
-                    Poll::Ready(Some(Ok((request, mut respond)))) => {
-                        if life.is_overdue {
-                            // The client had been told, and had time to hear it. This one can be sent elsewhere.
-                            respond.send_reset(Reason::REFUSED_STREAM);
-                            continue;
-                        }
-                        let number = wire.with(|leg| {
-                            leg.machine_mut().open_stream(now);
-                            leg.tell_moved();
-                            leg.machine().exchanges()
-                        });
-                        let opened = Opened { request, respond, number, link: link.clone() };
-                        // In a box of its own, as the set keeps room for one even while there is none.
-                        streams.push(Box::pin(run(opened, refused_by, shared)));
-                    }
-                    Poll::Ready(Some(Err(error))) => break Some(Some(error)),
-                    Poll::Ready(None) => break Some(None),
-                    Poll::Pending => break None,
-                }
-            };
-            if wire.with(|leg| leg.is_stalled()) {
-                link.stalled(now);
-            } else {
-                link.flushed();
+            let mut ended = None;
+            if streams.takes_host() && !is_intended(wire) {
+                ended = accept(wire, &mut engine, link, &mut life, &mut streams, now, |opened| {
+                    Box::pin(run(opened, refused_by, shared))
+                });
+                // All that streams had ready by now leaves in one write.
+                send(wire, link, streams.host(), now);
             }
             let is_over = ended.is_some();
             if let Some(error) = ended {
                 // What has left is told as such; what has not never will.
                 wire.with(|leg| note_end(leg, error.as_ref(), link));
+            } else if life.look(wire, &mut engine, watch, streams.is_empty(), now) {
+                streams.host().wake_by_ref();
             }
-            let mut goes_on = !is_over && life.look(wire, &mut engine, watch, streams.is_empty(), now);
-            if !is_over && wire.with(|leg| leg.machine().intent()) != Intent::Continue {
-                return Poll::Ready(Over::Intended);
+            let is_intended = !is_over && is_intended(wire);
+            if is_intended {
+                // Streams that have only just been opened learn of it, too, and that nobody waits for them.
+                link.end(wire.with(|leg| leg.machine().intent().reason()).unwrap_or(CloseReason::Cancelled));
             }
-            while let Poll::Ready(Some(ended)) = Pin::new(&mut streams).poll_next(cx) {
+            let mut has_ended_some = false;
+            streams.round(|ended| {
                 life.ended(&ended, wire, watch, now);
-                goes_on = true;
-            }
+                has_ended_some = true;
+            });
             if is_over {
                 return Poll::Ready(Over::Ended);
+            }
+            if is_intended {
+                return Poll::Ready(Over::Intended);
             }
             if life.is_forced(watch, streams.is_empty(), now) {
                 return Poll::Ready(Over::Forced);
             }
-            if !link.take_touched() && !goes_on {
-                let next = life.next(wire, watch, streams.is_empty());
-                match alarm.poll(cx, clock, now, next) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(()) => {}
-                }
+            // With the last stream the connection may end.
+            if has_ended_some || streams.is_awake(cx) {
+                continue;
+            }
+            let next = life.next(wire, watch, streams.is_empty());
+            match alarm.poll(cx, clock, now, next) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => {}
             }
         }
         cx.waker().wake_by_ref();
@@ -225,6 +217,57 @@ async fn live<S: Socket, H: Handler<S>>(
             link.end(reason.unwrap_or(CloseReason::Cancelled));
             drop(streams);
             part(wire, &mut engine, alarm, watch).await;
+        }
+    }
+}
+
+/// Has the framing layer read and write what it can, and begins the streams that clients have opened. How it has ended, if it
+/// has.
+fn accept<S: Socket, F: Future<Output = Ended>>(
+    wire: &ServerWire<S>,
+    engine: &mut Engine<S>,
+    link: &Arc<Link>,
+    life: &mut Life,
+    streams: &mut Crew<F>,
+    now: Time,
+    begin: impl Fn(Opened) -> Pin<Box<F>>,
+) -> Option<Option<h2::Error>> {
+    loop {
+        match engine.poll_accept(&mut Context::from_waker(streams.host())) {
+            Poll::Ready(Some(Ok((request, mut respond)))) => {
+                if life.is_overdue {
+                    // The client had been told, and had time to hear it. This one can be sent elsewhere.
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                    continue;
+                }
+                let number = wire.with(|leg| {
+                    leg.machine_mut().open_stream(now);
+                    leg.tell_moved();
+                    leg.machine().exchanges()
+                });
+                streams.push(begin(Opened { request, respond, number, at: now, link: link.clone() }));
+            }
+            Poll::Ready(Some(Err(error))) => return Some(Some(error)),
+            Poll::Ready(None) => return Some(None),
+            Poll::Pending => return None,
+        }
+    }
+}
+
+/// Whether the machine has said that the connection ends.
+fn is_intended<S: Socket>(wire: &ServerWire<S>) -> bool {
+    wire.with(|leg| leg.machine().intent()) != Intent::Continue
+}
+
+/// Gives the kernel what the framing layer has written, and tells whoever waits for that.
+fn send<S: Socket>(wire: &ServerWire<S>, link: &Link, host: &Waker, now: Time) {
+    match wire.poll_send(&mut Context::from_waker(host), now) {
+        Poll::Pending => link.stalled(now),
+        Poll::Ready(Ok(())) => link.flushed(),
+        Poll::Ready(Err(_)) => {
+            if let Some(reason) = wire.with(|leg| leg.machine().intent().reason()) {
+                link.end(reason);
+            }
         }
     }
 }
@@ -326,7 +369,7 @@ impl Life {
     fn ping(&mut self) {
         let Some(pings) = &mut self.pings else { return };
         // The answer to the one before is taken note of here; the machine has seen it go by.
-        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut cx = Context::from_waker(Waker::noop());
         let _ = pings.poll_pong(&mut cx);
         // Fails where that one is still unanswered, which is what is to be found out.
         let _ = pings.send_ping(Ping::opaque());

@@ -1,7 +1,7 @@
 //! What the streams of a connection know of it, and it of them.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -23,8 +23,6 @@ pub(crate) struct Link {
     waiting: Mutex<Vec<Waker>>,
     /// In microseconds, plus one; zero for never.
     stalled_at: AtomicU64,
-    /// Whether streams have given the framing layer something to do.
-    is_touched: AtomicBool,
     fate: OnceLock<CloseReason>,
 }
 
@@ -49,38 +47,19 @@ impl Link {
             flushes: AtomicU64::new(0),
             waiting: Mutex::default(),
             stalled_at: AtomicU64::new(0),
-            is_touched: AtomicBool::new(false),
             fate: OnceLock::new(),
         }
     }
 
-    /// Something was given to the framing layer. How many times the kernel had taken all by then.
-    pub(crate) fn give(&self) -> Flushes {
-        self.touch();
-        self.flushes()
-    }
-
-    /// The framing layer has something to do.
-    pub(crate) fn touch(&self) {
-        self.is_touched.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the framing layer has something to do since this was asked last.
-    pub(crate) fn take_touched(&self) -> bool {
-        self.is_touched.swap(false, Ordering::Relaxed)
-    }
-
-    fn flushes(&self) -> Flushes {
+    /// How many times the kernel had taken all, as something is given to the framing layer.
+    pub(crate) fn flushes(&self) -> Flushes {
         Flushes(self.flushes.load(Ordering::Relaxed))
     }
 
-    /// The kernel has taken all that streams had given to the connection. Whether somebody waited for it.
-    pub(crate) fn flushed(&self) -> bool {
+    /// The kernel has taken all that streams had given to the connection.
+    pub(crate) fn flushed(&self) {
         self.flushes.fetch_add(1, Ordering::Relaxed);
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_waited = !waiting.is_empty();
-        waiting.drain(..).for_each(Waker::wake);
-        has_waited
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(Waker::wake);
     }
 
     /// Ready once the kernel has taken all that had been given to the connection by `since`.
@@ -138,12 +117,11 @@ mod tests {
             linger: LingerPlan::default(),
         };
         let link = Link::new(Arc::new(context), ConnectionId(1), (None, None), None);
-        assert!(!link.flushed() && !link.take_touched());
-        let since = link.give();
-        assert!(link.take_touched() && !link.take_touched());
+        link.flushed();
+        let since = link.flushes();
         let mut cx = Context::from_waker(Waker::noop());
         assert!(link.poll_flushed(&mut cx, since).is_pending());
-        assert!(link.flushed() && !link.flushed());
+        link.flushed();
         assert!(link.poll_flushed(&mut cx, since).is_ready());
         let (second, at) = (Duration::from_secs(1), |seconds: u64| Time::from_micros(seconds * 1_000_000));
         assert!(link.has_kept_up(second, at(9)));

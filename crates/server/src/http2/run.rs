@@ -11,6 +11,7 @@ use http::Request;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::limit::Limit;
 use sheave_lifecycle::observe::MadeBy;
+use sheave_lifecycle::time::Time;
 use sheave_net::alarm::Alarm;
 use sheave_net::socket::Socket;
 use sheave_proto::error::ProtocolError;
@@ -43,6 +44,8 @@ pub(crate) struct Opened {
     pub(crate) respond: SendResponse<Bytes>,
     /// Which exchange of its connection it is, from 1.
     pub(crate) number: u64,
+    /// When.
+    pub(crate) at: Time,
     pub(crate) link: Arc<Link>,
 }
 
@@ -54,9 +57,8 @@ pub(crate) async fn run<S: Socket, H: Handler<S>>(
     refused_by: Option<Limit>,
     shared: &Shared<H>,
 ) -> Ended {
-    let Opened { request, respond, number, link } = opened;
+    let Opened { request, respond, number, at: began, link } = opened;
     let clock = shared.context.clock;
-    let began = clock.now();
     let (parts, incoming) = request.into_parts();
     let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
     let is_end = incoming.is_end_stream();
@@ -77,16 +79,15 @@ pub(crate) async fn run<S: Socket, H: Handler<S>>(
             refusal.record.error = Some(error.label());
             if error.resets_stream() {
                 outlet.reset(ErrorCode::Protocol);
-                link.touch();
                 return Ended { was_forced: false };
             }
             let machine = Stream::unread(shared.connection.clone(), &parts.method, is_end, began);
-            let mut stream = Http2::new(machine, link, incoming, outlet.clone());
+            let mut stream = Http2::new(machine, link, incoming, outlet.clone(), began);
             return refuse(&mut stream, error, &mut refusal, shared).await;
         }
     };
     drop(parts);
-    let mut stream = Http2::new(machine, link, incoming, outlet.clone());
+    let mut stream = Http2::new(machine, link.clone(), incoming, outlet.clone(), began);
     let course = stream.course.clone();
     let (mut alarm, mut guard_alarm, mut watch) = (Alarm::default(), Alarm::default(), shared.drain.watch());
     let mut exchange = Exchange {
@@ -99,6 +100,11 @@ pub(crate) async fn run<S: Socket, H: Handler<S>>(
     };
     let deadline = shared.config.exchange_timeout.map(|timeout| began.after(timeout));
     let gone = |cx: &mut std::task::Context<'_>| outlet.poll_reset(cx).map(drop);
+    // The framing layer learns of a write that failed by none of its own.
+    let unwanted = |cx: &mut std::task::Context<'_>| match link.fate() {
+        Some(_) => std::task::Poll::Ready(()),
+        None => gone(cx),
+    };
     let place = if refused_by.is_none() { shared.admission.exchange() } else { None };
     let end = match (refused_by, &place) {
         (Some(limit), _) => {
@@ -107,7 +113,7 @@ pub(crate) async fn run<S: Socket, H: Handler<S>>(
         }
         (None, Some(_)) => {
             let handling = pin!(shared.handler.handle(&mut exchange));
-            guard::run(handling, clock, deadline, &course, &mut guard_alarm, &mut watch, gone).await
+            guard::run(handling, clock, deadline, &course, &mut guard_alarm, &mut watch, unwanted).await
         }
         (None, None) => exchange.turn_away(shared.config.over_limit.decide(Limit::Exchanges)),
     };

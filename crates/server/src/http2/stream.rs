@@ -98,13 +98,19 @@ pub(crate) struct Http2 {
 }
 
 impl Http2 {
-    /// An exchange that has begun.
-    pub(crate) fn new(machine: Stream<Server>, link: Arc<Link>, incoming: RecvStream, outlet: Arc<Outlet>) -> Self {
+    /// An exchange that begins now.
+    pub(crate) fn new(
+        machine: Stream<Server>,
+        link: Arc<Link>,
+        incoming: RecvStream,
+        outlet: Arc<Outlet>,
+        now: Time,
+    ) -> Self {
         Self {
             machine,
             link,
             outlet,
-            course: Arc::default(),
+            course: Arc::new(Course::begin(now)),
             incoming,
             shown: 0,
             is_waiting: false,
@@ -284,7 +290,6 @@ impl Http2 {
         if shown > 0 {
             // Fails where the stream is over, and then nobody needs the room.
             let _ = self.incoming.flow_control().release_capacity(shown);
-            self.link.touch();
         }
     }
 
@@ -340,7 +345,7 @@ impl Http2 {
             Ok(body) => {
                 ends.body = body.or(ends.body.take());
                 drop(ends);
-                self.given = Some(self.link.give());
+                self.given = Some(self.link.flushes());
             }
             // The stream is over: whoever runs the exchange sees that it was reset. Nothing can be sent in it.
             Err(_) => {
@@ -420,7 +425,7 @@ impl Http2 {
                 drop(ends);
                 return Poll::Ready(Err(self.lost(cx)));
             }
-            self.given = Some(self.link.give());
+            self.given = Some(self.link.flushes());
             self.owes_end &= !is_last;
         }
         self.outbox = BytesMut::new();
@@ -433,7 +438,7 @@ impl Http2 {
                 drop(ends);
                 return Poll::Ready(Err(self.lost(cx)));
             }
-            self.given = Some(self.link.give());
+            self.given = Some(self.link.flushes());
         }
         Poll::Ready(Ok(()))
     }
@@ -475,7 +480,6 @@ impl Http2 {
             Some(ErrorCode::None) | None => {}
             Some(code) => {
                 self.outlet.reset(code);
-                self.link.touch();
                 self.given = None;
             }
         }
