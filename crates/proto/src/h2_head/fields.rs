@@ -5,7 +5,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::error::{Misuse, ProtocolError};
 use crate::fields::Fields;
 use crate::framing::is_forbidden_trailer;
-use crate::grammar::{is_blank, is_text_byte, is_token_byte};
+use crate::grammar::{is_blank, is_text, is_text_byte, is_token_byte};
 use crate::known::Known;
 use crate::limits::Limits;
 
@@ -96,7 +96,8 @@ fn check_line(name: &[u8], value: &[u8]) -> Result<Option<Known>, ProtocolError>
     if name.is_empty() {
         return Err(ProtocolError::InvalidFieldName { byte: b':' });
     }
-    if let Some(&byte) = value.iter().find(|byte| !is_text_byte(**byte)) {
+    if !is_text(value) {
+        let byte = value.iter().copied().find(|byte| !is_text_byte(*byte)).unwrap_or_default();
         return Err(ProtocolError::ControlByte { byte });
     }
     if value.first().copied().is_some_and(is_blank) || value.last().copied().is_some_and(is_blank) {
