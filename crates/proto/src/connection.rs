@@ -1,5 +1,6 @@
 //! One HTTP/1 connection as a machine: what is common to both roles.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -80,9 +81,18 @@ pub struct Wrapping {
 
 impl Wrapping {
     /// `data` with what stands around it, ready for one vectored write.
-    pub fn around<'a>(&'a self, data: &[&'a [u8]]) -> Few<&'a [u8], 12> {
+    #[inline]
+    pub fn around<'a>(&'a self, data: &'a [&'a [u8]]) -> Wrapped<'a> {
+        match &self.frame {
+            None if self.tail.is_empty() => Wrapped::Bare(&[]),
+            Some(frame) if frame.is_bare() && self.tail.is_empty() => Wrapped::Bare(data),
+            frame => Wrapped::Framed(self.parts(frame.as_ref(), data)),
+        }
+    }
+
+    fn parts<'a>(&'a self, frame: Option<&'a Frame>, data: &[&'a [u8]]) -> Few<&'a [u8], 12> {
         let mut parts = Few::new();
-        if let Some(frame) = &self.frame {
+        if let Some(frame) = frame {
             parts.push(&*frame.prefix);
             parts.extend_from_slice(data);
             parts.push(frame.suffix);
@@ -91,6 +101,27 @@ impl Wrapping {
             parts.push(&self.tail[..]);
         }
         parts
+    }
+}
+
+/// Body with what stands around it, read as a slice of pieces. Only chunks have anything around them.
+#[derive(Debug)]
+pub enum Wrapped<'a> {
+    /// The body as it is.
+    Bare(&'a [&'a [u8]]),
+    /// The body among the pieces.
+    Framed(Few<&'a [u8], 12>),
+}
+
+impl<'a> Deref for Wrapped<'a> {
+    type Target = [&'a [u8]];
+
+    #[inline]
+    fn deref(&self) -> &[&'a [u8]] {
+        match self {
+            Self::Bare(data) => data,
+            Self::Framed(parts) => parts,
+        }
     }
 }
 

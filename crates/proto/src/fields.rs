@@ -6,9 +6,11 @@ use bytes::BytesMut;
 use http::HeaderValue;
 
 use crate::error::InvalidField;
-use crate::grammar::{is_text, is_token, trim};
-use crate::known::{Known, bit};
+use crate::grammar::is_token;
+use crate::known::Known;
+use crate::known_set::KnownSet;
 use crate::list::Members;
+use crate::text::Text;
 
 /// The field lines of a head or a trailer section.
 ///
@@ -21,8 +23,8 @@ use crate::list::Members;
 pub struct Fields {
     bytes: Vec<u8>,
     lines: Vec<Line>,
-    /// A bit for each known name that a line had or has: most questions are for names that never were here.
-    seen: u64,
+    /// The names that a line had or has: most questions are for names that never were here.
+    seen: KnownSet,
 }
 
 /// Room for the first lines of a head that is built line by line.
@@ -61,18 +63,22 @@ impl Fields {
     /// No lines, and no memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new(), lines: Vec::new(), seen: 0 }
+        Self { bytes: Vec::new(), lines: Vec::new(), seen: KnownSet::EMPTY }
     }
 
     /// No lines, and memory for so many, whose text has so many bytes together.
     #[must_use]
     pub fn with_capacity(lines: usize, bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines), seen: 0 }
+        Self { bytes: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines), seen: KnownSet::EMPTY }
     }
 
     /// The lines that a parser has checked; `lines` point into `bytes`.
-    pub(crate) fn from_parsed(bytes: Vec<u8>, lines: Vec<Line>) -> Self {
-        let seen = lines.iter().fold(0, |seen, line| seen | bit_of(line.known));
+    pub(crate) fn from_parsed(mut bytes: Vec<u8>, lines: Vec<Line>) -> Self {
+        if bytes.ends_with(b"\r\n\r\n") {
+            // Without the section's end, what is appended stands behind the last line, and is written with it.
+            bytes.truncate(bytes.len() - 2);
+        }
+        let seen = lines.iter().fold(KnownSet::EMPTY, |seen, line| seen.with(KnownSet::one(line.known)));
         Self { bytes, lines, seen }
     }
 
@@ -92,7 +98,7 @@ impl Fields {
     pub fn clear(&mut self) {
         self.lines.clear();
         self.bytes.clear();
-        self.seen = 0;
+        self.seen = KnownSet::EMPTY;
     }
 
     /// The lines in their order.
@@ -110,6 +116,12 @@ impl Fields {
     #[must_use]
     pub fn get_str(&self, name: Known) -> Option<&str> {
         std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// The value of the first line of this name, as what need not be looked at again to be a value.
+    #[must_use]
+    pub fn get_text(&self, name: Known) -> Option<Text<'_>> {
+        self.get(name).map(Text::of_parsed)
     }
 
     /// The values of all lines of this name, in their order.
@@ -137,10 +149,10 @@ impl Fields {
         Ok(only.map(|line| line.of(&self.bytes).value))
     }
 
-    /// False when no line of these names, of which each has its bit, was ever here.
+    /// False when no line of these names was ever here.
     #[inline]
-    pub(crate) const fn may_have(&self, names: u64) -> bool {
-        self.seen & names != 0
+    pub(crate) const fn may_have(&self, names: KnownSet) -> bool {
+        self.seen.meets(names)
     }
 
     /// True when a line of this name exists.
@@ -160,31 +172,17 @@ impl Fields {
     /// # Errors
     /// [`InvalidField::Value`] when the value cannot be sent; nothing is changed then.
     pub fn push(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
-        let line = self.store(name.as_str().as_bytes(), checked_value(value)?, Some(name))?;
-        self.lines.push(line);
-        Ok(())
+        self.push_text(name, [Text::new(value)?])
     }
 
-    /// Appends a line whose value is `parts` one after the other, with no blank at either end.
+    /// Appends a line whose value is these parts one after the other. None of their bytes is looked at.
     ///
     /// # Errors
-    /// [`InvalidField::Value`] when the value cannot be sent; nothing is changed then.
-    pub fn push_joined(&mut self, name: Known, parts: &[&[u8]]) -> Result<(), InvalidField> {
-        let before = self.bytes.len();
-        let mut line = self.store(name.as_str().as_bytes(), b"", Some(name))?;
-        self.bytes.truncate(self.bytes.len() - 2);
-        let start = self.bytes.len();
-        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
-        let value = &self.bytes[start..];
-        let is_right = is_text(value) && trim(value).len() == value.len();
-        match u32::try_from(value.len()) {
-            Ok(len) if is_right => line.value_len = len,
-            _ => {
-                self.bytes.truncate(before);
-                return Err(InvalidField::Value);
-            }
-        }
-        self.bytes.extend_from_slice(b"\r\n");
+    /// [`InvalidField::Value`] when all lines together exceed 4 GiB; nothing is changed then.
+    // Inline, so that what is known of the name and the parts when this is compiled is copied without a call.
+    #[inline]
+    pub fn push_text<const N: usize>(&mut self, name: Known, value: [Text<'_>; N]) -> Result<(), InvalidField> {
+        let line = self.store(name, value)?;
         self.lines.push(line);
         Ok(())
     }
@@ -198,7 +196,11 @@ impl Fields {
         if !is_token(name) {
             return Err(InvalidField::Name);
         }
-        let line = self.store(name, checked_value(value)?, Known::from_bytes(name))?;
+        let value = Text::new(value)?;
+        let line = self.begin_line(Known::from_bytes(name), name.len(), value.len())?;
+        for part in [name, b": ", value.as_bytes(), b"\r\n"] {
+            self.bytes.extend_from_slice(part);
+        }
         self.lines.push(line);
         Ok(())
     }
@@ -208,7 +210,7 @@ impl Fields {
     /// # Panics
     /// When all lines together exceed 4 GiB.
     pub fn push_value(&mut self, name: Known, value: &HeaderValue) {
-        self.push(name, value.as_bytes()).expect("a HeaderValue holds no byte that cannot be sent");
+        self.push_text(name, [value.into()]).expect("all lines together are less than 4 GiB");
     }
 
     /// Puts this value in the place of the first line of this name and removes the others; appends it if there is none.
@@ -216,7 +218,7 @@ impl Fields {
     /// # Errors
     /// [`InvalidField::Value`] when the value cannot be sent; nothing is changed then.
     pub fn set(&mut self, name: Known, value: &[u8]) -> Result<(), InvalidField> {
-        let line = self.store(name.as_str().as_bytes(), checked_value(value)?, Some(name))?;
+        let line = self.store(name, [Text::new(value)?])?;
         match self.lines_seen(name).iter().position(|line| line.known == Some(name)) {
             None => self.lines.push(line),
             Some(first) => {
@@ -237,14 +239,15 @@ impl Fields {
             return 0;
         }
         let before = self.lines.len();
-        self.lines.retain(|line| line.known != Some(name));
+        self.remove_all(KnownSet::of(&[name]));
         before - self.lines.len()
     }
 
-    /// Removes every line whose name has its bit in `names`.
-    pub(crate) fn remove_known(&mut self, names: u64) {
-        if self.seen & names != 0 {
-            self.lines.retain(|line| bit_of(line.known) & names == 0);
+    /// Removes every line of any of these names.
+    pub fn remove_all(&mut self, names: KnownSet) {
+        if self.seen.meets(names) {
+            self.lines.retain(|line| !names.meets(KnownSet::one(line.known)));
+            self.seen = self.seen.without(names);
         }
     }
 
@@ -263,6 +266,13 @@ impl Fields {
         self.lines.retain(|line| keep(line.of(bytes)));
     }
 
+    /// As [`retain`](Self::retain), asked only of lines whose names are not known ones: all others stay.
+    pub fn retain_unknown(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        if self.seen.meets(KnownSet::OTHERS) {
+            self.retain(|field| field.known.is_some() || keep(field));
+        }
+    }
+
     /// The members of all lines of this name, taken as one comma-separated list (RFC 9110 §5.6.1): blanks trimmed, empty
     /// ones left out, commas within quotes respected.
     pub fn list(&self, name: Known) -> impl Iterator<Item = &[u8]> + Clone {
@@ -277,29 +287,28 @@ impl Fields {
 
     /// All lines, unless none of this name was ever among them.
     fn lines_seen(&self, name: Known) -> &[Line] {
-        if self.seen & bit(name) == 0 { &[] } else { &self.lines }
+        if self.seen.contains(name) { &self.lines } else { &[] }
     }
 
     /// At most so many bytes are written when all lines are.
-    pub(crate) fn written_bytes(&self) -> usize {
-        self.lines.iter().map(|line| usize::from(line.name_len) + line.value_len as usize + 4).sum()
+    pub(crate) const fn written_bytes(&self) -> usize {
+        // A line that came without a blank behind its colon is written with one.
+        self.bytes.len() + self.lines.len()
     }
 
-    /// Writes the lines for which `keep` says true, each as `name: value CRLF`.
+    /// Writes all lines but those of the names in `without`, each as `name: value CRLF`.
     ///
     /// Lines that came exactly so, one after the other, are copied together.
-    pub(crate) fn write_to(&self, out: &mut BytesMut, mut keep: impl FnMut(Option<Known>) -> bool) {
+    pub(crate) fn write_to(&self, out: &mut BytesMut, without: KnownSet) {
         let mut run = 0..0;
-        for line in self.lines.iter().filter(|line| keep(line.known)) {
+        for line in self.lines.iter().filter(|line| !without.meets(KnownSet::one(line.known))) {
             let start = line.start as usize;
             if line.plain {
-                let end = start + line.name_len as usize + 2 + line.value_len as usize + 2;
-                if start == run.end {
-                    run.end = end;
-                    continue;
+                if start != run.end {
+                    out.extend_from_slice(&self.bytes[run]);
+                    run = start..start;
                 }
-                out.extend_from_slice(&self.bytes[run]);
-                run = start..end;
+                run.end = start + line.name_len as usize + 2 + line.value_len as usize + 2;
                 continue;
             }
             out.extend_from_slice(&self.bytes[run]);
@@ -313,36 +322,37 @@ impl Fields {
         out.extend_from_slice(&self.bytes[run]);
     }
 
-    /// Appends the bytes of a checked line, as we would write it, and says where they stand.
-    fn store(&mut self, name: &[u8], value: &[u8], known: Option<Known>) -> Result<Line, InvalidField> {
-        self.seen |= bit_of(known);
-        let line = Line {
-            start: u32::try_from(self.bytes.len()).map_err(|_| InvalidField::Value)?,
-            name_len: u16::try_from(name.len()).map_err(|_| InvalidField::Name)?,
-            gap: 2,
-            value_len: u32::try_from(value.len()).map_err(|_| InvalidField::Value)?,
-            known,
-            plain: true,
-        };
-        // Few heads are built of less, and each growth costs as much as some lines.
-        let usual = if self.bytes.capacity() == 0 { USUAL_BYTES } else { 0 };
-        self.bytes.reserve(usual.max(name.len() + value.len() + 4));
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(b": ");
-        self.bytes.extend_from_slice(value);
+    /// Appends a line's bytes, as we write it, and says where they stand.
+    #[inline]
+    fn store<const N: usize>(&mut self, name: Known, value: [Text<'_>; N]) -> Result<Line, InvalidField> {
+        let begin = name.line_begin();
+        let line = self.begin_line(Some(name), begin.len() - 2, value.iter().map(|part| part.len()).sum())?;
+        self.bytes.extend_from_slice(begin);
+        for part in value {
+            self.bytes.extend_from_slice(part.as_bytes());
+        }
         self.bytes.extend_from_slice(b"\r\n");
         Ok(line)
     }
-}
 
-/// The bit of a line's name; none for one that is not known.
-fn bit_of(name: Option<Known>) -> u64 {
-    name.map_or(0, bit)
-}
-
-/// The value without the blanks around it, if it can be sent.
-fn checked_value(value: &[u8]) -> Result<&[u8], InvalidField> {
-    if is_text(value) { Ok(trim(value)) } else { Err(InvalidField::Value) }
+    /// The place of a line whose bytes, as we write it, are about to be appended.
+    #[inline]
+    fn begin_line(&mut self, known: Option<Known>, name_len: usize, value_len: usize) -> Result<Line, InvalidField> {
+        let line = Line {
+            start: u32::try_from(self.bytes.len()).map_err(|_| InvalidField::Value)?,
+            name_len: u16::try_from(name_len).map_err(|_| InvalidField::Name)?,
+            gap: 2,
+            value_len: u32::try_from(value_len).map_err(|_| InvalidField::Value)?,
+            known,
+            plain: true,
+        };
+        if self.bytes.capacity() == 0 {
+            // Few heads are built of less, and each growth costs as much as some lines.
+            self.bytes.reserve(USUAL_BYTES);
+        }
+        self.seen = self.seen.with(KnownSet::one(known));
+        Ok(line)
+    }
 }
 
 impl Line {
@@ -359,6 +369,12 @@ impl<'a> Field<'a> {
     #[must_use]
     pub fn name(&self) -> &'a str {
         std::str::from_utf8(self.name).expect("field names are tokens")
+    }
+
+    /// The name's bytes: a token.
+    #[must_use]
+    pub const fn name_bytes(&self) -> &'a [u8] {
+        self.name
     }
 
     /// The value without the blanks around it. It may hold bytes over 0x7F (obs-text).
@@ -417,6 +433,7 @@ impl fmt::Debug for Field<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::OwnedText;
 
     fn fields(lines: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::new();
@@ -432,7 +449,7 @@ mod tests {
 
     fn written(fields: &Fields, skip: Option<Known>) -> String {
         let mut out = BytesMut::new();
-        fields.write_to(&mut out, |name| skip.is_none() || name != skip);
+        fields.write_to(&mut out, skip.map_or(KnownSet::EMPTY, |name| KnownSet::of(&[name])));
         String::from_utf8(out.to_vec()).unwrap()
     }
 
@@ -475,6 +492,11 @@ mod tests {
         assert_eq!(edited.remove_named("VIA"), 2);
         edited.retain(|field| field.value() != b"1");
         assert_eq!(lines(&edited), [("B", "2"), ("A", "3")]);
+        edited.push(Known::Via, b"1.1 a").unwrap();
+        edited.retain_unknown(|field| field.name_bytes() != b"B");
+        assert_eq!(lines(&edited), [("A", "3"), ("Via", "1.1 a")]);
+        edited.retain_unknown(|_| false);
+        assert_eq!(lines(&edited), [("Via", "1.1 a")]);
         edited.clear();
         assert!(edited.is_empty() && written(&edited, None).is_empty());
         edited.push(Known::Te, b"").unwrap();
@@ -502,16 +524,14 @@ mod tests {
     #[test]
     fn a_value_in_parts_is_taken_as_a_whole() {
         let mut fields = fields(&[("A", "1")]);
-        fields.push_joined(Known::Via, &[b"1.1", b" ", b"sheave"]).unwrap();
-        fields.push_joined(Known::Age, &[]).unwrap();
-        for wrong in [&[b"a\r".as_slice(), b"\nB: c"] as &[&[u8]], &[b"a", b" "], &[b"\t", b"a"], &[b"\0"]] {
-            assert_eq!(fields.push_joined(Known::Via, wrong), Err(InvalidField::Value), "{wrong:?}");
-        }
-        fields.push(Known::Host, b"a").unwrap();
-        assert_eq!(lines(&fields), [("A", "1"), ("Via", "1.1 sheave"), ("Age", ""), ("Host", "a")]);
-        let mut out = BytesMut::new();
-        fields.write_to(&mut out, |_| true);
-        assert_eq!(out, "A: 1\r\nVia: 1.1 sheave\r\nAge: \r\nHost: a\r\n");
+        let texts = ["1.1 a", ".", "b"].map(Text::literal);
+        fields.push_text(Known::Via, texts).unwrap();
+        fields.push_text(Known::Age, []).unwrap();
+        let via = OwnedText::from(fields.get_text(Known::Via).unwrap());
+        fields.push_text(Known::Server, [via.as_text()]).unwrap();
+        assert_eq!(lines(&fields), [("A", "1"), ("Via", "1.1 a.b"), ("Age", ""), ("Server", "1.1 a.b")]);
+        assert_eq!(fields.get_text(Known::Date), None);
+        assert_eq!(written(&fields, None), "A: 1\r\nVia: 1.1 a.b\r\nAge: \r\nServer: 1.1 a.b\r\n");
     }
 
     #[test]
@@ -524,11 +544,13 @@ mod tests {
             assert!(fields.contains(name) && fields.get(name) == Some(b"2") && fields.count(name) == 1);
             let parsed = Fields::from_parsed(fields.bytes.clone(), fields.lines.clone());
             assert!(parsed.contains(name) && Known::ALL.iter().all(|&other| other == name || !parsed.contains(other)));
-            fields.remove_known(!bit(name));
+            fields.remove_all(KnownSet::of(Known::ALL).without(KnownSet::of(&[name])));
             assert_eq!((fields.len(), fields.remove(name), fields.contains(name)), (1, 1, false));
             fields.push(name, b"3").unwrap();
-            fields.remove_known(bit(name));
-            assert!(fields.is_empty());
+            assert_eq!(fields.get(name), Some(&b"3"[..]));
+            fields.push_named("X", b"4").unwrap();
+            fields.remove_all(KnownSet::of(&[name]));
+            assert_eq!(lines(&fields), [("X", "4")]);
         }
     }
 

@@ -6,7 +6,8 @@ use crate::error::ProtocolError;
 use crate::fields::Fields;
 use crate::grammar::{NotDecimal, decimal, is_token, trim};
 use crate::head::{RequestHead, ResponseHead};
-use crate::known::{Known, bit};
+use crate::known::Known;
+use crate::known_set::KnownSet;
 use crate::list::Members;
 use crate::version::Version;
 
@@ -93,7 +94,7 @@ pub(crate) const fn is_forbidden_trailer(name: Known) -> bool {
 #[must_use]
 pub fn keeps_alive(version: Version, fields: &Fields) -> bool {
     let mut keep_alive = version >= Version::Http11;
-    if !fields.may_have(bit(Known::Connection)) {
+    if !fields.may_have(KnownSet::of(&[Known::Connection])) {
         return keep_alive;
     }
     for option in fields.list(Known::Connection) {
@@ -110,7 +111,7 @@ pub fn keeps_alive(version: Version, fields: &Fields) -> bool {
 /// # Errors
 /// [`ProtocolError::UnknownExpectation`] when Expect names anything but `100-continue` (RFC 9110 §10.1.1: 417).
 pub fn expectation(head: &RequestHead) -> Result<bool, ProtocolError> {
-    if !head.fields().may_have(bit(Known::Expect)) {
+    if !head.fields().may_have(KnownSet::of(&[Known::Expect])) {
         return Ok(false);
     }
     let mut expects = false;
@@ -152,7 +153,7 @@ pub fn answers_upgrade(fields: &Fields, offered: &[u8]) -> bool {
 /// `ends` is of interest in HTTP/2 alone: whether the head is the end of the message.
 #[inline]
 fn declared(version: Version, ends: bool, fields: &Fields) -> Result<BodyLength, ProtocolError> {
-    match fields.may_have(bit(Known::ContentLength) | bit(Known::TransferEncoding)) {
+    match fields.may_have(KnownSet::of(&[Known::ContentLength, Known::TransferEncoding])) {
         true => declared_by_fields(version, ends, fields),
         false => Ok(undeclared(version, ends)),
     }

@@ -8,6 +8,7 @@ use crate::fields::Fields;
 use crate::grammar::is_text;
 use crate::known::Known;
 use crate::target::{Target, TargetForm};
+use crate::text::Text;
 use crate::version::Version;
 
 /// A request's start line and fields. The target is checked and fits the method (RFC 9112 §3).
@@ -100,10 +101,22 @@ impl RequestHead {
         self.target.path_and_query()
     }
 
+    /// Whether `target` was lent by [`path_and_query`](Self::path_and_query), and so was looked at when it came.
+    pub(crate) fn holds_target(&self, target: &str) -> bool {
+        self.target.holds(target)
+    }
+
     /// The authority that the request is for: the target's, else Host's.
     #[must_use]
     pub fn authority(&self) -> Option<&str> {
         self.target.authority().or_else(|| self.fields.get_str(Known::Host))
+    }
+
+    /// As [`authority`](Self::authority), as what can stand in a field.
+    #[must_use]
+    pub fn authority_text(&self) -> Option<Text<'_>> {
+        let of_target = self.target.authority().map(|authority| Text::of_parsed(authority.as_bytes()));
+        of_target.or_else(|| self.fields.get_text(Known::Host))
     }
 
     /// The fields.

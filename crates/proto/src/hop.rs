@@ -4,7 +4,9 @@ use crate::error::{InvalidField, ProtocolError};
 use crate::fields::Fields;
 use crate::grammar::{NotDecimal, decimal, is_blank, trim};
 use crate::head::RequestHead;
-use crate::known::{Known, bit};
+use crate::known::Known;
+use crate::known_set::KnownSet;
+use crate::text::{OwnedText, Text};
 use crate::version::Version;
 
 use http::Method;
@@ -28,51 +30,61 @@ pub const MAX_CONNECTION_OPTIONS: usize = 32;
 /// # Errors
 /// [`ProtocolError::TooManyConnectionOptions`] beyond [`MAX_CONNECTION_OPTIONS`]; nothing is removed then.
 pub fn strip_hop_by_hop(fields: &mut Fields) -> Result<(), ProtocolError> {
-    let mut known = ALWAYS;
+    // Most messages have no such line.
+    let named = if fields.contains(Known::Connection) { remove_unknown_named(fields)? } else { KnownSet::EMPTY };
+    fields.remove_all(ALWAYS.with(named).without(NEVER));
+    Ok(())
+}
+
+/// Removes the fields that Connection names and that are not known ones, and says which of those it names.
+fn remove_unknown_named(fields: &mut Fields) -> Result<KnownSet, ProtocolError> {
+    let mut known = KnownSet::EMPTY;
     let mut others = SmallVec::<[SmallVec<[u8; 24]>; 4]>::new();
     for (count, option) in fields.list(Known::Connection).enumerate() {
         if count == MAX_CONNECTION_OPTIONS {
             return Err(ProtocolError::TooManyConnectionOptions { limit: MAX_CONNECTION_OPTIONS });
         }
         match Known::from_bytes(option) {
-            Some(name) => known |= bit(name),
+            Some(name) => known = known.with(KnownSet::of(&[name])),
             // `close` and `keep-alive` are options of their own, and no field has the first name.
             None if option.eq_ignore_ascii_case(b"close") || is_testimony(option) => {}
             None => others.push(SmallVec::from_slice(option)),
         }
     }
-    let known = known & !NEVER;
-    fields.remove_known(known);
     if !others.is_empty() {
-        fields.retain(|field| field.known().is_some() || !others.iter().any(|option| field.is_named(option)));
+        fields.retain_unknown(|field| !others.iter().any(|option| field.is_named(option)));
     }
-    Ok(())
+    Ok(known)
 }
 
-const ALWAYS: u64 = bit(Known::Connection)
-    | bit(Known::KeepAlive)
-    | bit(Known::ProxyConnection)
-    | bit(Known::Te)
-    | bit(Known::TransferEncoding)
-    | bit(Known::Upgrade)
-    | bit(Known::Http2Settings)
-    | bit(Known::ProxyAuthenticate)
-    | bit(Known::ProxyAuthenticationInfo)
-    | bit(Known::ProxyAuthorization);
+const ALWAYS: KnownSet = KnownSet::of(&[
+    Known::Connection,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::Te,
+    Known::TransferEncoding,
+    Known::Upgrade,
+    Known::Http2Settings,
+    Known::ProxyAuthenticate,
+    Known::ProxyAuthenticationInfo,
+    Known::ProxyAuthorization,
+]);
 
-const NEVER: u64 = bit(Known::Host)
-    | bit(Known::ContentLength)
-    | bit(Known::Via)
-    | bit(Known::Forwarded)
-    | bit(Known::XRealIp)
-    | bit(Known::XForwardedFor)
-    | bit(Known::XForwardedHost)
-    | bit(Known::XForwardedPort)
-    | bit(Known::XForwardedProto)
-    | bit(Known::Expect)
-    | bit(Known::MaxForwards);
+const NEVER: KnownSet = KnownSet::of(&[
+    Known::Host,
+    Known::ContentLength,
+    Known::Via,
+    Known::Forwarded,
+    Known::XRealIp,
+    Known::XForwardedFor,
+    Known::XForwardedHost,
+    Known::XForwardedPort,
+    Known::XForwardedProto,
+    Known::Expect,
+    Known::MaxForwards,
+]);
 
-const _: () = assert!(ALWAYS & NEVER == 0);
+const _: () = assert!(!ALWAYS.meets(NEVER));
 
 /// X-Forwarded-Prefix and the like: not known here, but not for a peer to remove either.
 fn is_testimony(name: &[u8]) -> bool {
@@ -80,27 +92,52 @@ fn is_testimony(name: &[u8]) -> bool {
     name.get(..PREFIX.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(PREFIX))
 }
 
-/// Appends our entry to Via: the version in which the message came, and our pseudonym (RFC 9110 §7.6.3).
-///
-/// # Errors
-/// [`InvalidField::Value`] when the pseudonym is empty or cannot stand in Via: it holds a blank, a comma or a byte that
-/// cannot be sent.
-pub fn append_via(fields: &mut Fields, version: Version, pseudonym: &str) -> Result<(), InvalidField> {
-    if pseudonym.is_empty() || pseudonym.bytes().any(|byte| is_blank(byte) || byte == b',') {
-        return Err(InvalidField::Value);
-    }
-    fields.push_joined(Known::Via, &[version.number().as_bytes(), b" ", pseudonym.as_bytes()])
+/// A proxy's entry in Via (RFC 9110 §7.6.3), ready for each message.
+#[derive(Clone, Debug)]
+pub struct ViaEntry {
+    pseudonym: Box<[u8]>,
+    /// In the order of [`Version`].
+    by_version: [OwnedText; 3],
 }
 
-/// True when an entry of Via is by this pseudonym, in any case: the message went around in a circle.
-#[must_use]
-pub fn via_contains(fields: &Fields, pseudonym: &str) -> bool {
-    fields.list(Known::Via).any(|entry| {
+impl ViaEntry {
+    /// The entry of a proxy that calls itself so.
+    ///
+    /// # Errors
+    /// [`InvalidField::Value`] when the pseudonym is empty or cannot stand in Via: it holds a blank, a comma or a byte
+    /// that cannot be sent.
+    pub fn new(pseudonym: &str) -> Result<Self, InvalidField> {
+        if pseudonym.is_empty() || pseudonym.bytes().any(|byte| is_blank(byte) || byte == b',') {
+            return Err(InvalidField::Value);
+        }
+        let entry = |version: Version| {
+            let text = format!("{} {pseudonym}", version.number());
+            Text::new(text.as_bytes()).map(OwnedText::from)
+        };
+        Ok(Self {
+            by_version: [entry(Version::Http10)?, entry(Version::Http11)?, entry(Version::Http2)?],
+            pseudonym: pseudonym.as_bytes().into(),
+        })
+    }
+
+    /// Appends the entry to Via: the version in which the message came, and the pseudonym.
+    pub fn append_to(&self, fields: &mut Fields, version: Version) {
+        // Nothing is left out but where all lines together exceed 4 GiB.
+        let _ = fields.push_text(Known::Via, [self.by_version[version as usize].as_text()]);
+    }
+
+    /// True when an entry of Via is by this pseudonym, in any case: the message went around in a circle.
+    #[must_use]
+    pub fn is_in(&self, fields: &Fields) -> bool {
+        fields.contains(Known::Via) && fields.list(Known::Via).any(|entry| self.is_by_same(entry))
+    }
+
+    fn is_by_same(&self, entry: &[u8]) -> bool {
         // received-protocol RWS received-by [ RWS comment ]
         let by = entry.iter().position(|&byte| is_blank(byte)).map_or(&[][..], |end| trim(&entry[end..]));
         let by = by.split(|&byte| is_blank(byte)).next().unwrap_or_default();
-        by.eq_ignore_ascii_case(pseudonym.as_bytes())
-    })
+        by.eq_ignore_ascii_case(&self.pseudonym)
+    }
 }
 
 /// How often an OPTIONS or TRACE request may still be forwarded: at zero it is answered here, else it goes on with one
@@ -212,19 +249,32 @@ mod tests {
 
     #[test]
     fn via() {
-        let mut fields = fields(&[("Via", "1.0 fred, HTTP/1.1 p.example:80 (a comment)")]);
-        append_via(&mut fields, Version::Http10, "sheave").unwrap();
-        assert_eq!(fields.get_all(Known::Via).last(), Some(&b"1.0 sheave"[..]));
-        for name in ["fred", "P.example:80", "SHEAVE"] {
-            assert!(via_contains(&fields, name), "{name}");
+        let fields = fields(&[("Via", "1.0 fred, HTTP/1.1 p.example:80 (a comment)")]);
+        let sheave = ViaEntry::new("sheave").unwrap();
+        assert!(!sheave.is_in(&Fields::new()) && !sheave.is_in(&fields));
+        for (version, entry) in
+            [(Version::Http10, "1.0 sheave"), (Version::Http11, "1.1 sheave"), (Version::Http2, "2 sheave")]
+        {
+            let mut fields = fields.clone();
+            sheave.append_to(&mut fields, version);
+            assert_eq!(fields.get_all(Known::Via).last(), Some(entry.as_bytes()));
+            assert!(sheave.is_in(&fields) && fields.count(Known::Via) == 2);
         }
-        for name in ["1.0", "p.example", "(a", "comment", "", "sheav"] {
-            assert!(!via_contains(&fields, name), "{name}");
+        for (name, is_in) in [
+            ("fred", true),
+            ("P.example:80", true),
+            ("1.0", false),
+            ("p.example", false),
+            ("(a", false),
+            ("comment)", false),
+            ("fre", false),
+            ("sheave", false),
+        ] {
+            assert_eq!(ViaEntry::new(name).unwrap().is_in(&fields), is_in, "{name}");
         }
-        for name in ["", "a b", "a,b", "a\r\nB: c"] {
-            assert_eq!(append_via(&mut fields, Version::Http11, name), Err(InvalidField::Value), "{name:?}");
+        for name in ["", "a b", "a,b", "a\t", "a\r\nB: c", "a\x7f"] {
+            assert_eq!(ViaEntry::new(name).err(), Some(InvalidField::Value), "{name:?}");
         }
-        assert_eq!(fields.count(Known::Via), 2);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::fields::Fields;
 use crate::grammar::decimal;
-use crate::known::{Known, bit};
+use crate::known::Known;
+use crate::known_set::KnownSet;
 use crate::list::Members;
 
 /// Nobody means a longer time than a year.
@@ -26,7 +27,7 @@ impl KeepAlive {
     /// the smaller counts.
     pub fn of(fields: &Fields) -> Self {
         let mut told = Self::default();
-        if !fields.may_have(bit(Known::KeepAlive)) {
+        if !fields.may_have(KnownSet::of(&[Known::KeepAlive])) {
             return told;
         }
         for member in fields.get_all(Known::KeepAlive).flat_map(Members::new) {

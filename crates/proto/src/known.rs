@@ -27,6 +27,12 @@ macro_rules! known {
                 match self { $( Self::$variant => $name, )+ }
             }
 
+            /// How a line of this name begins: the name as we write it, a colon and a blank.
+            #[inline]
+            pub(crate) const fn line_begin(self) -> &'static [u8] {
+                match self { $( Self::$variant => concat!($name, ": ").as_bytes(), )+ }
+            }
+
             /// The name as a key of [`http::HeaderMap`]. Costs no more than a copy.
             #[must_use]
             pub fn header_name(self) -> http::HeaderName {
@@ -154,13 +160,6 @@ impl Known {
         }
         Some(candidate)
     }
-}
-
-const _: () = assert!(Known::ALL.len() <= 64);
-
-/// A bit for each name, so that many can be asked for at once.
-pub(crate) const fn bit(name: Known) -> u64 {
-    1 << name as u8
 }
 
 /// How a known name is spelled.

@@ -1,5 +1,6 @@
 //! HTTP as a sans-IO engine, both roles: HTTP/1 whole, and of HTTP/2 all but its frames.
 
+mod address;
 pub mod batch;
 pub mod body;
 pub mod config;
@@ -20,6 +21,7 @@ mod header_map;
 pub mod hop;
 pub mod keep_alive;
 pub mod known;
+pub mod known_set;
 pub mod limits;
 mod lines;
 pub mod list;
@@ -29,6 +31,7 @@ pub mod role;
 pub mod state;
 pub mod stream;
 pub mod target;
+pub mod text;
 pub mod version;
 mod word;
 pub mod write_head;

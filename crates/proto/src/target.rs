@@ -223,6 +223,11 @@ impl Target {
     pub(crate) fn path_and_query(&self) -> &str {
         text(&self.text[self.path as usize..])
     }
+
+    /// Whether `target` is what [`path_and_query`](Self::path_and_query) says: not the same bytes, but these.
+    pub(crate) fn holds(&self, target: &str) -> bool {
+        std::ptr::eq(target.as_bytes(), &self.text[self.path as usize..])
+    }
 }
 
 fn text(bytes: &[u8]) -> &str {

@@ -4,11 +4,11 @@ use bytes::BytesMut;
 use http::{Method, StatusCode};
 
 use crate::error::Misuse;
-use crate::fields::Fields;
 use crate::framing::{BodyLength, allows_content};
 use crate::grammar::is_target;
 use crate::head::{RequestHead, ResponseHead};
 use crate::known::Known;
+use crate::known_set::KnownSet;
 use crate::version::Version;
 
 /// What a message says about the connection after it (RFC 9110 §7.6.1, RFC 9112 §9.6).
@@ -53,7 +53,8 @@ pub fn write_request_head(
 ) -> Result<(), Misuse> {
     let fields = head.fields();
     // A CONNECT that asks for a protocol has a path for its target, which HTTP/1 would not understand (RFC 8441 §5).
-    if target.is_empty() || !is_target(target.as_bytes()) || head.protocol().is_some() {
+    let is_right = head.holds_target(target) || (!target.is_empty() && is_target(target.as_bytes()));
+    if !is_right || head.protocol().is_some() {
         return Err(Misuse::InvalidTarget);
     }
     match fields.count(Known::Host) {
@@ -71,7 +72,7 @@ pub fn write_request_head(
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let upgrade = connection == ConnectionField::Upgrade;
-    let has_te = write_fields(out, fields, upgrade);
+    fields.write_to(out, not_sent(upgrade));
     write_framing(out, body);
     write_connection(
         out,
@@ -80,7 +81,7 @@ pub fn write_request_head(
             (matches!(connection, ConnectionField::KeepAlive | ConnectionField::KeepAliveFor(_)), b"keep-alive"),
             (upgrade, b"upgrade"),
             // RFC 9110 §10.1.4: a sender of TE names it in Connection.
-            (has_te, b"TE"),
+            (fields.contains(Known::Te), b"TE"),
         ],
     );
     out.extend_from_slice(b"\r\n");
@@ -121,12 +122,10 @@ pub fn write_response_head(
     let (declared, effective) = response_framing(status, request_method, peer, body);
 
     out.reserve(head.reason().len() + fields.written_bytes() + OWN_BYTES);
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.extend_from_slice(b" ");
+    out.extend_from_slice(&status_line(status));
     out.extend_from_slice(head.reason());
     out.extend_from_slice(b"\r\n");
-    write_fields(out, fields, upgrade);
+    fields.write_to(out, not_sent(upgrade));
     write_framing(out, declared);
     let close = connection == ConnectionField::Close || effective == BodyLength::UntilClose;
     let promise = match connection {
@@ -170,25 +169,24 @@ fn response_framing(
     (if is_bare { BodyLength::None } else { body }, BodyLength::None)
 }
 
-/// Writes the lines that are not ours to write, and says whether TE is among them.
-fn write_fields(out: &mut BytesMut, fields: &Fields, upgrade: bool) -> bool {
-    let mut has_te = false;
-    fields.write_to(out, |name| match name {
-        Some(
-            Known::Connection
-            | Known::KeepAlive
-            | Known::ProxyConnection
-            | Known::TransferEncoding
-            | Known::ContentLength,
-        ) => false,
-        Some(Known::Upgrade) => upgrade,
-        Some(Known::Te) => {
-            has_te = true;
-            true
-        }
-        _ => true,
-    });
-    has_te
+/// The status line up to the reason.
+fn status_line(status: StatusCode) -> [u8; 13] {
+    let mut line = *b"HTTP/1.1 000 ";
+    line[9..12].copy_from_slice(status.as_str().as_bytes());
+    line
+}
+
+/// The lines of the fields that are not sent: what is ours to write, whatever stands in it.
+const fn not_sent(upgrade: bool) -> KnownSet {
+    const OURS: KnownSet = KnownSet::of(&[
+        Known::Connection,
+        Known::KeepAlive,
+        Known::ProxyConnection,
+        Known::TransferEncoding,
+        Known::ContentLength,
+    ]);
+    const AND_UPGRADE: KnownSet = OURS.with(KnownSet::of(&[Known::Upgrade]));
+    if upgrade { OURS } else { AND_UPGRADE }
 }
 
 /// The only place that writes Content-Length and Transfer-Encoding.
@@ -205,6 +203,7 @@ fn write_framing(out: &mut BytesMut, body: BodyLength) {
 }
 
 /// The only place that writes Connection, in both roles: one line with the options that apply, or none.
+#[inline]
 fn write_connection(out: &mut BytesMut, options: &[(bool, &[u8])]) {
     let mut before: &[u8] = b"Connection: ";
     for (_, option) in options.iter().filter(|(applies, _)| *applies) {

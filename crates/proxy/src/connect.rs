@@ -18,7 +18,6 @@ use sheave_net::host_port::HostPort;
 use sheave_net::lookup::{Lookup, SystemLookup};
 use sheave_net::socket::Socket;
 use sheave_proto::head::{RequestHead, ResponseHead};
-use sheave_proto::hop;
 use sheave_proto::target::Authority;
 use sheave_server::answer::Answer;
 use sheave_server::error::HandlerError;
@@ -133,9 +132,7 @@ impl<C: Connect, G> Proxy<C, G> {
         if !self.config.connect.is_on() {
             return Err(Answer::new(StatusCode::NOT_IMPLEMENTED, "connect-not-supported"));
         }
-        if let Some(pseudonym) = &self.config.pseudonym
-            && hop::via_contains(request.fields(), pseudonym)
-        {
+        if self.config.via.as_ref().is_some_and(|via| via.is_in(request.fields())) {
             return Err(Answer::new(StatusCode::LOOP_DETECTED, "proxy-loop"));
         }
         // RFC 9110 §9.3.6: it has no content; what says otherwise would be read in two ways.

@@ -49,6 +49,8 @@ pub mod proxy;
 mod pump;
 mod replay;
 mod seams;
+mod settled;
+mod testimony;
 mod tunnel;
 pub mod upgrade;
 mod words;

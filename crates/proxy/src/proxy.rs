@@ -22,8 +22,10 @@ use sheave_server::handler::Handler;
 
 use crate::balance::Balancer;
 use crate::config::ProxyConfig;
-use crate::forward::{Client, Local, Onward, prepare_request};
+use crate::forward::{Local, Onward, prepare_request};
 use crate::gateway::Gateway;
+use crate::settled::Settled;
+use crate::testimony::Client;
 use crate::upgrade;
 
 /// A reverse proxy. One per worker: it owns that worker's pool.
@@ -32,7 +34,7 @@ use crate::upgrade;
 pub struct Proxy<C: Connect, G = Balancer> {
     pub(crate) gateway: G,
     pub(crate) pool: Arc<Pool<C>>,
-    pub(crate) config: ProxyConfig,
+    pub(crate) config: Settled,
     budget: Mutex<Budget>,
     /// Requests that began, and that the budget has not been told of.
     began: AtomicU64,
@@ -106,15 +108,7 @@ impl<C: Connect, G> Proxy<C, G> {
         clock: Clock,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, BuildError> {
-        let is_token = |name: &String| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
-        };
-        if !config.pseudonym.as_ref().is_none_or(is_token) {
-            return Err(BuildError::Pseudonym);
-        }
-        if !config.upgrades.iter().all(|protocol| upgrade::is_protocol(protocol)) {
-            return Err(BuildError::Upgrade);
-        }
+        let config = Settled::new(config)?;
         Ok(Self {
             gateway,
             pool: Arc::new(Pool::new(connector, client, clock, observer)),

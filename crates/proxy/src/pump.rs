@@ -15,9 +15,9 @@ use sheave_proto::version::Version;
 use sheave_server::error::HandlerError;
 use sheave_server::exchange::{Exchange, Expired};
 
-use crate::config::ProxyConfig;
 use crate::forward::{prepare_request_trailers, prepare_response};
 use crate::replay::Replay;
+use crate::settled::Settled;
 use crate::words::{self, Translation};
 
 /// How a pump ended.
@@ -51,7 +51,7 @@ pub(crate) struct Held {
 pub(crate) struct Pump<'p, 'c, D: Socket, U: Socket> {
     pub(crate) exchange: &'p mut Exchange<'c, D>,
     pub(crate) call: &'p mut Call<U>,
-    pub(crate) config: &'p ProxyConfig,
+    pub(crate) config: &'p Settled,
     /// The request went out in other words than the client's.
     pub(crate) translation: Option<Translation>,
     pub(crate) replay: &'p mut Replay,
@@ -177,7 +177,7 @@ fn pass_on<D: Socket>(
     cx: &mut Context<'_>,
     now: Time,
     batch: Batch<'_, ResponseHead>,
-    config: &ProxyConfig,
+    config: &Settled,
     translation: Option<&Translation>,
     holds_head: bool,
 ) -> Result<(), Pumped> {

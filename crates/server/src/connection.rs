@@ -187,7 +187,7 @@ async fn refuse<S: Socket>(
     let mut record = Record::new(now, leg.machine().exchanges());
     record.made_by = MadeBy::Us;
     record.error = Some(answer.cause);
-    let _ = head.fields_mut().push(sheave_proto::known::Known::Date, &date_at(clock, now));
+    let _ = head.fields_mut().push_text(sheave_proto::known::Known::Date, [date_at(clock, now).as_text()]);
     let (machine, out) = leg.machine_and_outbox();
     let is_sent = machine.send_head(&head, BodyLength::Known(body.len() as u64), out, now).is_ok();
     if is_sent {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sheave_lifecycle::time::Time;
 use sheave_net::clock::Clock;
-use sheave_proto::date::imf_fixdate;
+use sheave_proto::date::ImfFixdate;
 
 /// A text, and the moments by one clock at which it is the right one.
 #[derive(Clone, Copy)]
@@ -13,7 +13,7 @@ struct Formatted {
     clock: Clock,
     from: Time,
     until: Time,
-    text: [u8; 29],
+    text: ImfFixdate,
 }
 
 thread_local! {
@@ -24,7 +24,7 @@ thread_local! {
 ///
 /// The system's clock is read, and its time formatted, when the second is over by `clock`: that costs as much as reading
 /// a small request. Where the system's clock is set, the old time is said for up to a second more.
-pub(crate) fn date_at(clock: Clock, now: Time) -> [u8; 29] {
+pub(crate) fn date_at(clock: Clock, now: Time) -> ImfFixdate {
     if let Some(formatted) = FORMATTED.get()
         && formatted.clock == clock
         && (formatted.from..formatted.until).contains(&now)
@@ -38,7 +38,7 @@ pub(crate) fn date_at(clock: Clock, now: Time) -> [u8; 29] {
 
 fn formatted(clock: Clock, now: Time, unix_time: Duration) -> Formatted {
     let left = Duration::from_secs(1).saturating_sub(Duration::from_nanos(unix_time.subsec_nanos().into()));
-    Formatted { clock, from: now, until: now.after(left), text: imf_fixdate(unix_time.as_secs()) }
+    Formatted { clock, from: now, until: now.after(left), text: ImfFixdate::at(unix_time.as_secs()) }
 }
 
 #[cfg(test)]
@@ -50,13 +50,13 @@ mod tests {
         let clock = Clock::start();
         let now = Time::from_micros(5_000_000);
         let formatted = formatted(clock, now, Duration::new(784_111_777, 250_000_000));
-        assert_eq!(&formatted.text, b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(formatted.text.as_text().as_bytes(), b"Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!((formatted.from, formatted.until), (now, Time::from_micros(5_750_000)));
     }
 
     #[test]
     fn it_is_formatted_anew_for_another_second_or_another_clock() {
-        let (clock, old) = (Clock::start(), [b'x'; 29]);
+        let (clock, old) = (Clock::start(), ImfFixdate::at(0));
         let (from, until) = (Time::from_micros(2_000_000), Time::from_micros(3_000_000));
         let (before, within) = (Time::from_micros(1_999_999), Time::from_micros(2_999_999));
         let other = (0..).map(|_| Clock::start()).find(|other| *other != clock).expect("time goes on");

@@ -292,7 +292,7 @@ impl<S: Socket> Exchange<'_, S> {
         let clock = self.clock();
         if !head.status().is_informational() && !head.fields().contains(Known::Date) {
             // RFC 9110 §6.6.1: a server with a clock says the time.
-            let _ = head.fields_mut().push(Known::Date, &date_at(clock, now));
+            let _ = head.fields_mut().push_text(Known::Date, [date_at(clock, now).as_text()]);
         }
         carried!(&mut self.carrier, it => it.send_head(head, body, now))
             .map_err(|misuse| HandlerError::Misuse(misuse.label()))?;

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use crate::error::Misuse;
 use crate::fields::Fields;
 use crate::framing::{BodyLength, is_forbidden_trailer};
+use crate::known_set::KnownSet;
 
 /// Frames the body of one message, and sees to it that what is written is what was declared.
 #[derive(Debug)]
@@ -98,7 +99,7 @@ impl BodyWriter {
                 }
                 out.extend_from_slice(b"0\r\n");
                 if let Some(trailers) = trailers {
-                    trailers.write_to(out, |_| true);
+                    trailers.write_to(out, KnownSet::EMPTY);
                 }
                 out.extend_from_slice(b"\r\n");
             }
@@ -125,6 +126,14 @@ impl BodyWriter {
             State::Empty | State::Done => Some(0),
             State::Chunked | State::UntilClose => None,
         }
+    }
+}
+
+impl Frame {
+    /// Whether nothing stands around the content.
+    #[inline]
+    pub(crate) const fn is_bare(&self) -> bool {
+        self.suffix.is_empty()
     }
 }
 

@@ -151,7 +151,7 @@ async fn refuse<H>(stream: &mut Http2, error: ProtocolError, refusal: &mut Refus
     let clock = shared.context.clock;
     let now = clock.now();
     let (mut head, body) = Answer::to_error(error).render(None);
-    let _ = head.fields_mut().push(Known::Date, &date_at(clock, now));
+    let _ = head.fields_mut().push_text(Known::Date, [date_at(clock, now).as_text()]);
     let length = BodyLength::Known(body.len() as u64);
     if stream.send_head(&head, length, now).is_ok() {
         refusal.record.status = head.status().as_u16();
