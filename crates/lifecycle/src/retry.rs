@@ -303,6 +303,11 @@ mod tests {
         }
         assert!(budget.has_token(Time::ZERO), "five requests at a share of 0.2 earn one");
         budget.spend();
+        budget.requests_began(4);
+        assert!(!budget.has_token(Time::ZERO));
+        budget.requests_began(1);
+        assert!(budget.has_token(Time::ZERO), "whether they are told one by one or together");
+        budget.spend();
         assert!(!budget.has_token(Time::from_micros(500_000)));
         assert!(budget.has_token(Time::from_micros(1_000_000)), "a second earns one");
         budget.has_token(Time::from_micros(1_000_000_000));
