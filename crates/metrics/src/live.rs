@@ -136,7 +136,7 @@ impl LiveList {
     pub(crate) fn remove(&mut self, closed: &Closed) -> Option<Traffic> {
         let places = &mut self.places[closed.side as usize];
         let place = places.remove(&closed.id.0)?;
-        if places.capacity() > 8 * places.len().max(FEW) {
+        if places.capacity() > 4 * places.len().max(FEW) {
             places.shrink_to(2 * places.len());
         }
         let entry = self.vacate(place)?;
@@ -310,6 +310,6 @@ mod tests {
             assert!(list.remove(&closed(Side::Downstream, id, 0)).is_some());
         }
         let capacity = list.places[Side::Downstream as usize].capacity();
-        assert!(list.entries.end() <= 64 && capacity <= 16 * FEW, "{} and {capacity}", list.entries.end());
+        assert!(list.entries.end() <= 64 && capacity <= 4 * FEW, "{} and {capacity}", list.entries.end());
     }
 }
