@@ -5,9 +5,10 @@ use std::time::Duration;
 /// How often the allocator is given a chance. Once for the whole process, whatever its workers do.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Too large to share a page of the allocator's with anything: that it is freed at once is what makes the allocator look
-/// around. Nothing is written to it, so it takes no memory.
-const LARGE_BYTES: usize = 1024 * 1024;
+/// Too large to share a page of the allocator's with anything: that they are freed at once is what makes the allocator look
+/// around. Nothing is written to them, so they take no memory. Two sizes in turn, as they lie in different places: a block
+/// lies on memory that was given up, which is not given back as long as the next block lies there too.
+const LARGE_BYTES: [usize; 2] = [1024 * 1024, 16 * 1024 * 1024];
 
 /// Makes the allocator give back what it has spared, once a second.
 ///
@@ -15,8 +16,11 @@ const LARGE_BYTES: usize = 1024 * 1024;
 /// it looks at its clock. After a crowd of clients has left, that may be hours. There is a call for it, which would be the
 /// only unsafe one in this house.
 pub(crate) async fn give_back() {
-    loop {
+    for bytes in LARGE_BYTES.into_iter().cycle() {
         tokio::time::sleep(EVERY).await;
-        drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
+        let mut block = Vec::<u8>::new();
+        // Where memory is so short, the allocator has looked around by itself.
+        let _ = block.try_reserve_exact(bytes);
+        drop(std::hint::black_box(block));
     }
 }
