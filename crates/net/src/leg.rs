@@ -460,10 +460,12 @@ fn write_parts<S: Socket>(
     total: usize,
 ) -> (usize, Option<IoFault>) {
     let mut slices: SmallVec<[IoSlice<'_>; 20]> = SmallVec::new();
-    slices.push(IoSlice::new(owed));
-    slices.extend(parts.iter().map(|part| IoSlice::new(part)));
+    let all = std::iter::once(owed).chain(parts.iter().copied());
+    slices.extend(all.filter(|part| !part.is_empty()).map(IoSlice::new));
+    if let [one] = &slices[..] {
+        return write_bytes(socket, cx, one);
+    }
     let mut slices = &mut slices[..];
-    IoSlice::advance_slices(&mut slices, 0);
     let mut written = 0;
     while written < total {
         match Pin::new(&mut *socket).poll_write_vectored(cx, slices) {
