@@ -305,7 +305,9 @@ impl Fields {
             let start = line.start as usize;
             if line.plain {
                 if start != run.end {
-                    out.extend_from_slice(&self.bytes[run]);
+                    if !run.is_empty() {
+                        out.extend_from_slice(&self.bytes[run]);
+                    }
                     run = start..start;
                 }
                 run.end = start + line.name_len as usize + 2 + line.value_len as usize + 2;

@@ -203,7 +203,8 @@ fn write_framing(out: &mut BytesMut, body: BodyLength) {
 }
 
 /// The only place that writes Connection, in both roles: one line with the options that apply, or none.
-#[inline]
+// Inline, as which options there are is known where it is called; mostly none applies.
+#[inline(always)]
 fn write_connection(out: &mut BytesMut, options: &[(bool, &[u8])]) {
     let mut before: &[u8] = b"Connection: ";
     for (_, option) in options.iter().filter(|(applies, _)| *applies) {
