@@ -167,7 +167,7 @@ fn read(pieces: &[&[u8]], limits: &Limits, is_server: bool) -> Vec<Read> {
     let mut inbox = Inbox { pieces: pieces.iter().rev().copied().collect(), now: b"" };
     let mut seen = Vec::new();
     let (mut requests, mut responses) = (RequestReader::new(), ResponseReader::new());
-    let via = hop::ViaEntry::new("a").unwrap();
+    let via = hop::ViaEntry::new("a").expect("is a token");
     loop {
         let length = if is_server {
             match requests.receive(&mut inbox.now, limits) {
