@@ -85,13 +85,13 @@ impl Contender {
             one("haproxy", Class::Proxies, Kind::Haproxy),
             one("hyper", Class::Proxies, program("bench-proxy-hyper", true)),
             one("pingora", Class::Proxies, program("bench-proxy-pingora", false)),
-            one("sheave, unprofiled", Class::Proxies, Kind::Unprofiled),
-            one("sheave, logging", Class::Proxies, Kind::Sheave { logs: true }),
-            one("nginx, logging", Class::Proxies, Kind::Nginx { logs: true }),
+            one("sheave unprofiled", Class::Proxies, Kind::Unprofiled),
+            one("sheave logging", Class::Proxies, Kind::Sheave { logs: true }),
+            one("nginx logging", Class::Proxies, Kind::Nginx { logs: true }),
             Self { is_a_limit: true, ..one("tokio relay", Class::Proxies, program("bench-relay-tokio", false)) },
             Self { is_a_limit: true, ..one("epoll relay", Class::Proxies, program("bench-relay-epoll", false)) },
             one("sheave", Class::Servers, Kind::Example { name: "bare_hello" }),
-            one("sheave, service_fn", Class::Servers, Kind::Example { name: "bare_service" }),
+            one("sheave service_fn", Class::Servers, Kind::Example { name: "bare_service" }),
             one("hyper", Class::Servers, program("bench-hello-hyper", false)),
             one("axum::serve", Class::Servers, program("bench-hello-axum", false)),
             one("actix-web", Class::Servers, program("bench-hello-actix", false)),
@@ -100,7 +100,7 @@ impl Contender {
             one("sheave", Class::Routers, Kind::Example { name: "bare_axum" }),
             one("axum::serve", Class::Routers, program("bench-hello-axum", false)),
             one("sheave", Class::Clients, Kind::Example { name: "calls" }),
-            one("sheave, by URL", Class::Clients, Kind::Example { name: "bare_client" }),
+            one("sheave by URL", Class::Clients, Kind::Example { name: "bare_client" }),
             one("hyper", Class::Clients, program("bench-calls-hyper", false)),
             one("reqwest", Class::Clients, program("bench-calls-reqwest", false)),
             one("go", Class::Clients, Kind::Go { name: "calls" }),
@@ -304,9 +304,9 @@ fn addresses(first: SocketAddr, count: u16) -> impl Iterator<Item = SocketAddr> 
     (0..count).map(move |index| if index == 0 { first } else { SocketAddr::from((ip(index), first.port())) })
 }
 
-/// `sheave, logging` as `sheave-logging`.
+/// `sheave logging` as `sheave-logging`.
 fn file_name(name: &str) -> String {
-    name.replace(", ", "-").replace("::", "-").replace([' ', '/'], "-")
+    name.replace("::", "-").replace([' ', '/'], "-")
 }
 
 fn template(name: &str) -> Result<String> {
