@@ -153,6 +153,8 @@ impl<F: Future> Crew<F> {
             self.free.clear();
             self.members.shrink_to(KEPT_PLACES);
             self.free.shrink_to(KEPT_PLACES);
+            self.turn.shrink_to(KEPT_PLACES);
+            self.awake.lock().members.shrink_to(KEPT_PLACES);
         }
     }
 
