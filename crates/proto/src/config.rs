@@ -80,7 +80,7 @@ pub struct ConnectionConfig {
     pub limits: Limits,
     /// How long it may take.
     pub timeouts: Timeouts,
-    /// How many exchanges it may carry. Default: 10,000; never less than one.
+    /// How many exchanges it may carry. Default: 10,000; never less than one. Of HTTP/1, values over 2³² − 1 count as that.
     pub max_requests: u64,
     /// Server: how old a connection may become before its next response says `Connection: close`. `None` is off. Default:
     /// one hour, up to a tenth less by chance, so that connections that were opened together do not end together.

@@ -54,16 +54,18 @@ pub struct Connection<R: Role> {
     state: State,
     reader: R::Reader,
     /// Where there is a body; in a box, as most requests have none and no idle connection has one.
-    body_in: Option<Box<BodyReader>>,
+    body_in: Option<Box<BodyIn>>,
     body_out: Option<BodyWriter>,
     exchange: Exchange,
-    exchanges: u64,
+    /// Where the request offered to switch to another protocol, or that was done.
+    switch: Option<Box<Switch>>,
+    /// Interim responses to this request that were received.
+    informational: u16,
+    exchanges: u32,
     /// Since when the peer owes what it owes: a head, a first byte, a response.
     since: Time,
     /// When the peer last moved, or we began to wait for it.
     progress: Time,
-    /// What is left of the time for which the body that comes in may be too slow.
-    allowance: Option<Allowance>,
     /// From when on the next response is the last.
     retires_at: Option<Time>,
     peer_has_ended: bool,
@@ -136,22 +138,14 @@ struct Exchange {
     peer_said_close: bool,
     /// The response's body ends with the connection.
     ends_by_close: bool,
-    /// Interim responses that were received.
-    informational: usize,
-    /// Where the request offered to switch to another protocol, or that was done.
-    switch: Option<Box<Switch>>,
 }
 
-impl Exchange {
-    /// The protocols that the request offered to switch to, as a list.
-    fn offer(&self) -> Option<&[u8]> {
-        self.switch.as_deref()?.offer.as_deref()
-    }
-
-    /// Since it is a tunnel.
-    fn tunnel(&self) -> Option<&Tunnel> {
-        self.switch.as_deref()?.tunnel.as_ref()
-    }
+/// A body that comes in.
+#[derive(Debug)]
+struct BodyIn {
+    reader: BodyReader,
+    /// What is left of the time for which it may be too slow, where it has a floor.
+    allowance: Option<Allowance>,
 }
 
 /// What of a request's method decides whether a response can have content.
@@ -220,8 +214,6 @@ impl Default for Exchange {
             expectation: Expectation::None,
             peer_said_close: false,
             ends_by_close: false,
-            informational: 0,
-            switch: None,
         }
     }
 }
@@ -237,10 +229,11 @@ impl<R: Role> Connection<R> {
             body_in: None,
             body_out: None,
             exchange: Exchange::default(),
+            switch: None,
+            informational: 0,
             exchanges: 0,
             since: now,
             progress: now,
-            allowance: None,
             peer_has_ended: false,
             is_draining: false,
             end: None,
@@ -259,18 +252,18 @@ impl<R: Role> Connection<R> {
 
     /// Whether it has become a tunnel; also when that has ended.
     pub fn is_tunnel(&self) -> bool {
-        self.exchange.tunnel().is_some()
+        self.tunnel().is_some()
     }
 
     /// Whether our direction of a tunnel has ended, and the peer is to be told by FIN once all that is owed is written.
     /// Ask again after [`Self::note_shut`].
     pub fn owes_fin(&self) -> bool {
-        self.exchange.tunnel().is_some_and(|tunnel| !tunnel.is_shut) && R::end_of_sending(self.state).is_none()
+        self.tunnel().is_some_and(|tunnel| !tunnel.is_shut) && R::end_of_sending(self.state).is_none()
     }
 
     /// Our FIN has been sent.
     pub fn note_shut(&mut self) {
-        if let Some(tunnel) = self.exchange.switch.as_mut().and_then(|switch| switch.tunnel.as_mut()) {
+        if let Some(tunnel) = self.switch.as_mut().and_then(|switch| switch.tunnel.as_mut()) {
             tunnel.is_shut = true;
         }
     }
@@ -356,15 +349,27 @@ impl<R: Role> Connection<R> {
 
     fn end_with(&mut self, intent: Intent) {
         if self.end.is_none() {
-            self.end = Some(Box::new((intent, R::phase(self.state, self.exchanges))));
+            self.end = Some(Box::new((intent, R::phase(self.state, self.exchanges()))));
         }
+    }
+
+    /// The protocols that the request offered to switch to, as a list.
+    fn offered(&self) -> Option<&[u8]> {
+        self.switch.as_deref()?.offer.as_deref()
+    }
+
+    /// Since it is a tunnel.
+    fn tunnel(&self) -> Option<&Tunnel> {
+        self.switch.as_deref()?.tunnel.as_ref()
     }
 
     /// From here on the bytes of both directions are another protocol's; the client's, once its request is whole.
     fn become_tunnel(&mut self, now: Time) {
         self.stride(Step::Switched);
-        self.exchange.switch.get_or_insert_default().tunnel = Some(Tunnel { since: now, is_shut: false });
-        self.allowance = None;
+        self.switch.get_or_insert_default().tunnel = Some(Tunnel { since: now, is_shut: false });
+        if let Some(body) = &mut self.body_in {
+            body.allowance = None;
+        }
         self.progress = now;
     }
 
@@ -376,7 +381,11 @@ impl<R: Role> Connection<R> {
     }
 
     fn is_last(&self) -> bool {
-        self.is_draining || self.exchanges >= self.config.max_requests
+        self.is_draining || self.exchanges >= self.max_requests()
+    }
+
+    fn max_requests(&self) -> u32 {
+        u32::try_from(self.config.max_requests).unwrap_or(u32::MAX)
     }
 
     fn is_old(&self, now: Time) -> bool {
@@ -393,7 +402,6 @@ impl<R: Role> Connection<R> {
             self.since = now;
             self.body_in = None;
             self.body_out = None;
-            self.allowance = None;
             if self.peer_has_ended {
                 self.stride(Step::CloseAgreed);
             }
@@ -405,7 +413,7 @@ impl<R: Role> Connection<R> {
             let is_idle = self.state.request == RequestState::Idle;
             let reason = if is_idle && self.peer_has_ended {
                 CloseReason::PeerClosed
-            } else if self.exchanges >= self.config.max_requests {
+            } else if self.exchanges >= self.max_requests() {
                 CloseReason::MaxRequests
             } else if R::RETIRES && self.is_old(now) && !self.exchange.peer_said_close {
                 CloseReason::MaxAge
@@ -428,17 +436,18 @@ impl<R: Role> Connection<R> {
         error
     }
 
-    /// What reads the body of a message that is so framed, if it has one.
-    fn body_reader(&self, length: BodyLength) -> Result<Option<Box<BodyReader>>, ProtocolError> {
+    /// The body of a message that is so framed, if it has one.
+    fn begin_body(&self, length: BodyLength) -> Result<Option<Box<BodyIn>>, ProtocolError> {
         if !has_body(length) {
             return Ok(None);
         }
-        Ok(Some(Box::new(BodyReader::new(length, &self.config.limits)?)))
+        let reader = BodyReader::new(length, &self.config.limits)?;
+        Ok(Some(Box::new(BodyIn { reader, allowance: None })))
     }
 
     fn receive_body<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<BodyEvent<'b>>, ProtocolError> {
         match &mut self.body_in {
-            Some(reader) => reader.receive(input),
+            Some(body) => body.reader.receive(input),
             None => Err(ProtocolError::UnaskedBytes),
         }
     }
@@ -456,24 +465,24 @@ const fn has_body(length: BodyLength) -> bool {
 
 impl<R: Role> Machine for Connection<R> {
     fn phase(&self) -> Phase {
-        self.end.as_ref().map_or_else(|| R::phase(self.state, self.exchanges), |end| end.1)
+        self.end.as_ref().map_or_else(|| R::phase(self.state, self.exchanges()), |end| end.1)
     }
 
     fn exchanges(&self) -> u64 {
-        self.exchanges
+        u64::from(self.exchanges)
     }
 
     fn deadline(&self, is_waiting: bool) -> Option<Deadline> {
         if self.end.is_some() {
             return None;
         }
-        if let Some(tunnel) = self.exchange.tunnel() {
+        if let Some(tunnel) = self.tunnel() {
             return self.tunnel_deadline(tunnel, is_waiting);
         }
         let timeouts = &self.config.timeouts;
         let (since, timeout, timer) = match self.state.request {
             _ if self.state.is_idle() => {
-                let (timeout, timer) = R::idle_timer(timeouts, self.exchanges);
+                let (timeout, timer) = R::idle_timer(timeouts, self.exchanges());
                 // The peer can begin the next exchange once it has been sent the end of the last: when it is waited for.
                 (self.since.max(self.progress), timeout, timer)
             }
@@ -483,7 +492,7 @@ impl<R: Role> Machine for Connection<R> {
                 Timer::Response => (self.since, timeouts.response, Timer::Response),
                 timer => {
                     let stops = Deadline { at: self.progress.after(timeouts.body), timer };
-                    let drips = self.allowance.map(|allowance| Deadline {
+                    let drips = self.body_in.as_ref().and_then(|body| body.allowance).map(|allowance| Deadline {
                         at: self.progress.after(allowance.left()),
                         timer: Timer::BodyRate,
                     });
@@ -503,9 +512,11 @@ impl<R: Role> Machine for Connection<R> {
     }
 
     fn received(&mut self, len: usize, was_awaited: bool, now: Time) {
-        if let Some(allowance) = self.allowance {
+        if let Some(body) = &mut self.body_in
+            && let Some(allowance) = body.allowance
+        {
             let left = if was_awaited { allowance.spend(now.since(self.progress)) } else { allowance };
-            self.allowance = self.config.timeouts.body_floor().map(|floor| left.earn(len, &floor));
+            body.allowance = self.config.timeouts.body_floor().map(|floor| left.earn(len, &floor));
         }
         self.progress = now;
     }
@@ -527,7 +538,7 @@ mod tests {
     /// Every connection has one, whatever it does.
     #[test]
     fn is_small() {
-        assert!(size_of::<Connection<Server>>() <= 144, "{}", size_of::<Connection<Server>>());
-        assert!(size_of::<Connection<Client>>() <= 136, "{}", size_of::<Connection<Client>>());
+        assert!(size_of::<Connection<Server>>() <= 104, "{}", size_of::<Connection<Server>>());
+        assert!(size_of::<Connection<Client>>() <= 96, "{}", size_of::<Connection<Client>>());
     }
 }

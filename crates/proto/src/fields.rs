@@ -1,6 +1,7 @@
 //! Header lines as they came: order, case and bytes kept, known names tagged.
 
 use std::fmt;
+use std::mem;
 
 use bytes::BytesMut;
 use http::HeaderValue;
@@ -10,11 +11,13 @@ use crate::grammar::is_token;
 use crate::known::Known;
 use crate::known_set::KnownSet;
 use crate::list::Members;
+use crate::room::Room;
 use crate::text::Text;
 
 /// The field lines of a head or a trailer section.
 ///
-/// Two allocations hold all of it: the bytes and the index of lines. A parsed head moves or copies its bytes once.
+/// Two allocations hold all of it: the bytes and the index of lines. Mostly the thread has kept them from heads before. A
+/// parsed head moves or copies its bytes once.
 /// Whatever stands in it can be written: names are tokens and values hold no CR, LF, NUL or other control byte but HTAB
 /// (RFC 9110 §5.1, §5.5). Values may hold bytes over 0x7F (obs-text). Blanks around a value are no part of it.
 ///
@@ -26,9 +29,6 @@ pub struct Fields {
     /// The names that a line had or has: most questions are for names that never were here.
     seen: KnownSet,
 }
-
-/// Room for the first lines of a head that is built line by line.
-const USUAL_BYTES: usize = 192;
 
 /// One line's place in the bytes.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +72,9 @@ impl Fields {
         Self { bytes: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines), seen: KnownSet::EMPTY }
     }
 
-    /// The lines that a parser has checked; `lines` point into `bytes`.
-    pub(crate) fn from_parsed(mut bytes: Vec<u8>, lines: Vec<Line>) -> Self {
+    /// The lines that a parser has checked; they point into the bytes beside them.
+    pub(crate) fn from_parsed(room: Room) -> Self {
+        let Room { mut bytes, lines } = room;
         if bytes.ends_with(b"\r\n\r\n") {
             // Without the section's end, what is appended stands behind the last line, and is written with it.
             bytes.truncate(bytes.len() - 2);
@@ -349,11 +350,27 @@ impl Fields {
             plain: true,
         };
         if self.bytes.capacity() == 0 {
-            // Few heads are built of less, and each growth costs as much as some lines.
-            self.bytes.reserve(USUAL_BYTES);
+            self.make_room();
         }
         self.seen = self.seen.with(KnownSet::one(known));
         Ok(line)
+    }
+
+    /// Room for the first lines of a head that is built line by line.
+    #[cold]
+    fn make_room(&mut self) {
+        if self.lines.capacity() == 0 {
+            Room { bytes: self.bytes, lines: self.lines } = Room::lent();
+        }
+    }
+}
+
+impl Drop for Fields {
+    #[inline]
+    fn drop(&mut self) {
+        if self.lines.capacity() > 0 {
+            Room { bytes: mem::take(&mut self.bytes), lines: mem::take(&mut self.lines) }.give_back();
+        }
     }
 }
 
@@ -544,7 +561,7 @@ mod tests {
             fields.push(name, b"1").unwrap();
             fields.set(name, b"2").unwrap();
             assert!(fields.contains(name) && fields.get(name) == Some(b"2") && fields.count(name) == 1);
-            let parsed = Fields::from_parsed(fields.bytes.clone(), fields.lines.clone());
+            let parsed = Fields::from_parsed(Room { bytes: fields.bytes.clone(), lines: fields.lines.clone() });
             assert!(parsed.contains(name) && Known::ALL.iter().all(|&other| other == name || !parsed.contains(other)));
             fields.remove_all(KnownSet::of(Known::ALL).without(KnownSet::of(&[name])));
             assert_eq!((fields.len(), fields.remove(name), fields.contains(name)), (1, 1, false));

@@ -12,15 +12,8 @@ impl TryFrom<&Fields> for HeaderMap {
     type Error = MaxSizeReached;
 
     fn try_from(fields: &Fields) -> Result<Self, MaxSizeReached> {
-        let mut map = Self::try_with_capacity(fields.len())?;
-        for field in fields.iter() {
-            let name = match field.known() {
-                Some(known) => known.header_name(),
-                None => HeaderName::from_bytes(field.name().as_bytes()).expect("field names are tokens"),
-            };
-            let value = HeaderValue::from_bytes(field.value()).expect("field values can be sent");
-            map.try_append(name, value)?;
-        }
+        let mut map = Self::new();
+        fields.append_to(&mut map)?;
         Ok(map)
     }
 }
@@ -40,6 +33,23 @@ impl TryFrom<&HeaderMap> for Fields {
 }
 
 impl Fields {
+    /// Appends all lines to a map, as [`HeaderMap::try_from`] does, where it stands.
+    ///
+    /// # Errors
+    /// Only beyond the map's own bound of 32,768 names; lines before that are there then.
+    pub fn append_to(&self, map: &mut HeaderMap) -> Result<(), MaxSizeReached> {
+        map.try_reserve(self.len())?;
+        for field in self.iter() {
+            let name = match field.known() {
+                Some(known) => known.header_name(),
+                None => HeaderName::from_bytes(field.name_bytes()).expect("field names are tokens"),
+            };
+            let value = HeaderValue::from_bytes(field.value()).expect("field values can be sent");
+            map.try_append(name, value)?;
+        }
+        Ok(())
+    }
+
     /// Appends all lines of a map. Known names get the registry's spelling, others stay lower case.
     ///
     /// # Errors
@@ -48,7 +58,8 @@ impl Fields {
     pub fn push_all(&mut self, map: &HeaderMap) -> Result<(), InvalidField> {
         for (name, value) in map {
             match Known::from_bytes(name.as_str().as_bytes()) {
-                Some(known) => self.push(known, value.as_bytes())?,
+                // What a map holds has been looked at.
+                Some(known) => self.push_text(known, [value.into()])?,
                 None => self.push_named(name.as_str(), value.as_bytes())?,
             }
         }

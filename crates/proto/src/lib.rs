@@ -28,6 +28,7 @@ pub mod list;
 pub mod multiplex;
 pub mod read_head;
 pub mod role;
+mod room;
 pub mod state;
 pub mod stream;
 pub mod target;

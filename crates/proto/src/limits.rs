@@ -19,7 +19,7 @@ pub struct Limits {
     /// Empty lines that are skipped before a request line. Default 1, for clients that send one after their content
     /// (RFC 9112 §2.2). Zero refuses the first.
     pub max_leading_newlines: usize,
-    /// 1xx responses before a final one. Default 8. The reader of one head cannot count them: the connection does.
+    /// 1xx responses before a final one. Default 8; values over 65,534 count as 65,534. The reader of one head cannot count them: the connection does.
     pub max_informational: usize,
     /// Bytes of content of one message. Default `None`: unbounded. A larger one is refused with 413, from
     /// Content-Length before any of it is read, else as soon as the bytes exceed it.

@@ -34,7 +34,7 @@ impl Connection<Client> {
         }
         self.state = State::TUNNEL;
         self.exchanges = 1;
-        self.exchange.switch.get_or_insert_default().tunnel = Some(Tunnel { since: now, is_shut: false });
+        self.switch.get_or_insert_default().tunnel = Some(Tunnel { since: now, is_shut: false });
         self.body_out = Some(BodyWriter::new(BodyLength::UntilClose));
         self.progress = now;
         Ok(())
@@ -58,7 +58,7 @@ impl Connection<Client> {
         if !self.is_idle() {
             return Err(Misuse::WrongState);
         }
-        let is_last = self.is_draining || self.exchanges + 1 >= self.config.max_requests;
+        let is_last = self.is_draining || self.exchanges.saturating_add(1) >= self.max_requests();
         let offer = offer_of(head);
         let connection = match (&offer, is_last) {
             // A connection that is to become a tunnel cannot be one that closes; should it not, we do close it.
@@ -68,12 +68,8 @@ impl Connection<Client> {
         };
         write_request_head(out, head, target, body, connection)?;
         self.exchanges += 1;
-        self.exchange = Exchange {
-            asked: Asked::by(head.method()),
-            peer_said_close: is_last,
-            switch: Switch::offering(offer),
-            ..Exchange::default()
-        };
+        self.exchange = Exchange { asked: Asked::by(head.method()), peer_said_close: is_last, ..Exchange::default() };
+        (self.switch, self.informational) = (Switch::offering(offer), 0);
         self.body_out = Some(BodyWriter::new(body));
         self.stride(Step::RequestHead { has_body: has_body(body) });
         if is_last {
@@ -129,7 +125,7 @@ impl Connection<Client> {
         self.progress = now;
         let is_switch = head.status() == StatusCode::SWITCHING_PROTOCOLS;
         if is_switch || (*self.exchange.asked.method() == Method::CONNECT && head.status().is_success()) {
-            let offer = self.exchange.offer();
+            let offer = self.offered();
             if is_switch && !offer.is_some_and(|offer| framing::answers_upgrade(head.fields(), offer)) {
                 return Err(ProtocolError::UnaskedSwitch);
             }
@@ -141,9 +137,9 @@ impl Connection<Client> {
             return Ok(Answer::Final);
         }
         if head.status().is_informational() {
-            self.exchange.informational += 1;
-            let limit = self.config.limits.max_informational;
-            if self.exchange.informational > limit {
+            self.informational = self.informational.saturating_add(1);
+            let limit = self.config.limits.max_informational.min(usize::from(u16::MAX) - 1);
+            if usize::from(self.informational) > limit {
                 return Err(ProtocolError::TooManyInformational { limit });
             }
             self.stride(Step::Informational);
@@ -152,7 +148,7 @@ impl Connection<Client> {
         self.exchange.peer = head.version();
         let length = framing::response_body(head, self.exchange.asked.method())?;
         self.exchange.ends_by_close = length == BodyLength::UntilClose;
-        self.body_in = self.body_reader(length)?;
+        self.body_in = self.begin_body(length)?;
         if length == BodyLength::UntilClose || !framing::keeps_alive(head.version(), head.fields()) {
             self.exchange.peer_said_close = true;
             self.stride(Step::CloseAgreed);
@@ -186,7 +182,7 @@ impl Connection<Client> {
             ResponseState::Body => {
                 self.peer_has_ended = true;
                 let end =
-                    self.body_in.as_mut().map_or(Err(ProtocolError::TruncatedBody), |reader| reader.receive_end());
+                    self.body_in.as_mut().map_or(Err(ProtocolError::TruncatedBody), |body| body.reader.receive_end());
                 match end {
                     Ok(BodyEvent::End(trailers)) => {
                         self.end_response(now);
@@ -219,7 +215,7 @@ impl Connection<Client> {
     pub fn has_answered(&self) -> bool {
         match self.state.response {
             ResponseState::Idle => false,
-            ResponseState::Owed => self.reader.has_begun() || self.exchange.informational > 0,
+            ResponseState::Owed => self.reader.has_begun() || self.informational > 0,
             ResponseState::Body | ResponseState::Tunnel | ResponseState::Done => true,
         }
     }

@@ -85,20 +85,19 @@ impl Connection<Server> {
             asked: Asked::by(head.method()),
             peer: head.version(),
             peer_said_close: says_close,
-            switch: Switch::offering(framing::upgrade(head).map(Box::from)),
             ..Exchange::default()
         };
+        self.switch = Switch::offering(framing::upgrade(head).map(Box::from));
         let length = framing::request_body(head)?;
         let expects = framing::expectation(head)?;
-        self.body_in = self.body_reader(length)?;
+        self.body_in = self.begin_body(length)?;
         // RFC 9110 §10.1.1: a 100 only when content is wanted, and never to HTTP/1.0.
         if expects && has_body(length) && head.version() == Version::Http11 {
             self.exchange.expectation = Expectation::Awaited;
         }
-        self.allowance = match has_body(length) {
-            true => self.config.timeouts.body_floor().map(|floor| floor.begin()),
-            false => None,
-        };
+        if let Some(body) = &mut self.body_in {
+            body.allowance = self.config.timeouts.body_floor().map(|floor| floor.begin());
+        }
         self.stride(Step::RequestHead { has_body: has_body(length) });
         // What follows a CONNECT is the tunnel's; without a tunnel it is nobody's, and never a request. RFC 9110 §9.3.6
         if says_close || *head.method() == Method::CONNECT {
@@ -161,6 +160,7 @@ impl Connection<Server> {
     /// A head that will never be whole is owed an answer: it is an exchange, of which nothing is known.
     fn begin_unread(&mut self) {
         self.exchange = Exchange::default();
+        self.switch = None;
         self.exchanges += 1;
     }
 
@@ -245,7 +245,7 @@ impl Connection<Server> {
 
     /// The protocols that the client offers to switch to, as a list. RFC 9110 §7.8
     pub fn offer(&self) -> Option<&[u8]> {
-        self.exchange.offer()
+        self.offered()
     }
 
     /// Answers that the connection is a tunnel from here on: with a 101 whose Upgrade names protocols that the client

@@ -5,7 +5,8 @@ use memchr::memchr;
 use super::field_line;
 use super::scan::{At, Scan};
 use crate::error::ProtocolError;
-use crate::fields::{Fields, Line};
+use crate::fields::Fields;
+use crate::room::Room;
 
 /// What stands before the field lines.
 pub(crate) trait StartLine: Sized {
@@ -68,16 +69,13 @@ pub(crate) struct Section<S> {
     carry: Vec<u8>,
     bounds: Bounds,
     start_line: Option<S>,
-    lines: Vec<Line>,
+    /// The lines that were read; the bytes are not used before all have come.
+    room: Room,
     /// Where the line begins that is not whole yet.
     pos: usize,
     /// What has come of that line.
     scan: Scan,
 }
-
-/// Field lines for which room is made at once: few heads have more, with what a proxy adds. Their bytes are a power of two:
-/// a size that fills a class of mimalloc exactly, and is none, costs 110 instructions more.
-const USUAL_LINES: usize = 32;
 
 /// Room behind a head's bytes for the fields that a proxy adds.
 const SPARE_BYTES: usize = 320;
@@ -101,15 +99,15 @@ impl<S: StartLine> Section<S> {
         let mut section = match S::read_usual(&within[..within.len().min(bounds.start_line.0)]) {
             None => Self::begin(bounds),
             Some((start_line, pos)) => {
-                let mut lines = Vec::with_capacity(USUAL_LINES);
-                let pos = field_line::read_usual_lines(within, pos, bounds.max_fields, &mut lines);
+                let mut room = Room::lent();
+                let pos = field_line::read_usual_lines(within, pos, bounds.max_fields, &mut room.lines);
                 if within[pos..].starts_with(b"\r\n") {
                     let (whole, rest) = input.split_at(pos + 2);
                     *input = rest;
-                    return start_line.with_fields(Fields::from_parsed(copy(whole, &lines), lines)).map(Some);
+                    return start_line.with_fields(holding(whole, room)).map(Some);
                 }
                 // The careful reading takes over.
-                Self { start_line: Some(start_line), lines, pos, scan: Scan::new(At::Line), ..Self::begin(bounds) }
+                Self { start_line: Some(start_line), room, pos, scan: Scan::new(At::Line), ..Self::begin(bounds) }
             }
         };
         if section.advance(input)? {
@@ -131,7 +129,7 @@ impl<S: StartLine> Section<S> {
             carry: Vec::new(),
             bounds: *bounds,
             start_line: S::absent(),
-            lines: Vec::new(),
+            room: Room::default(),
             pos: 0,
             scan: Scan::new(S::AT),
         }
@@ -167,13 +165,13 @@ impl<S: StartLine> Section<S> {
                 Ok(start_line) => self.start_line = Some(start_line),
                 Err(refusal) => return Err(self.first_wrong_byte(bytes, line.len()).unwrap_or(refusal)),
             }
-            self.lines = Vec::with_capacity(USUAL_LINES);
+            self.room = Room::lent();
             self.next_line(line.len() + 1);
         }
         loop {
             if self.scan.pos() == 0 {
                 let within = &bytes[..bytes.len().min(self.bounds.section.0)];
-                self.pos = field_line::read_usual_lines(within, self.pos, self.bounds.max_fields, &mut self.lines);
+                self.pos = field_line::read_usual_lines(within, self.pos, self.bounds.max_fields, &mut self.room.lines);
             }
             self.check_first_byte(bytes)?;
             let Some(line) = self.whole_line(bytes, self.bounds.section)? else { return Ok(false) };
@@ -182,7 +180,7 @@ impl<S: StartLine> Section<S> {
                 return Ok(true);
             }
             match field_line::read(line, self.pos) {
-                Some(field) => self.lines.push(field),
+                Some(field) => self.room.lines.push(field),
                 None => {
                     let refusal = self.first_wrong_byte(bytes, line.len());
                     return Err(refusal.unwrap_or(ProtocolError::MissingColon));
@@ -211,9 +209,11 @@ impl<S: StartLine> Section<S> {
         let limit = self.bounds.max_fields;
         match bytes.get(self.pos) {
             // RFC 9112 §2.2: a blank before the first field line; §5.2: a folded line. Neither is dropped nor joined.
-            Some(b' ' | b'\t') if self.lines.is_empty() => Err(ProtocolError::IndentedFirstLine),
+            Some(b' ' | b'\t') if self.room.lines.is_empty() => Err(ProtocolError::IndentedFirstLine),
             Some(b' ' | b'\t') => Err(ProtocolError::ObsFold),
-            Some(byte) if *byte != b'\r' && self.lines.len() >= limit => Err(ProtocolError::TooManyFields { limit }),
+            Some(byte) if *byte != b'\r' && self.room.lines.len() >= limit => {
+                Err(ProtocolError::TooManyFields { limit })
+            }
             _ => Ok(()),
         }
     }
@@ -231,18 +231,20 @@ impl<S: StartLine> Section<S> {
 
     /// The start line and the fields, over the bytes that were carried, or a copy of `whole`.
     fn into_whole(self, whole: Option<&[u8]>) -> Result<Option<S::Whole>, ProtocolError> {
-        let bytes = whole.map_or(self.carry, |whole| copy(whole, &self.lines));
         let Some(start_line) = self.start_line else { return Ok(None) };
-        start_line.with_fields(Fields::from_parsed(bytes, self.lines)).map(Some)
+        let fields = match whole {
+            Some(whole) => holding(whole, self.room),
+            None => Fields::from_parsed(Room { bytes: self.carry, ..self.room }),
+        };
+        start_line.with_fields(fields).map(Some)
     }
 }
 
-/// A copy of a section that has these lines, with room for more.
-fn copy(whole: &[u8], lines: &[Line]) -> Vec<u8> {
-    if lines.is_empty() {
-        return Vec::new();
+/// The fields of a section that has the lines of `room`: a copy of its bytes, with room for more.
+fn holding(whole: &[u8], mut room: Room) -> Fields {
+    if !room.lines.is_empty() {
+        room.bytes.reserve(whole.len() + SPARE_BYTES);
+        room.bytes.extend_from_slice(whole);
     }
-    let mut bytes = Vec::with_capacity(whole.len() + SPARE_BYTES);
-    bytes.extend_from_slice(whole);
-    bytes
+    Fields::from_parsed(room)
 }

@@ -43,8 +43,8 @@ pub struct RequestReader {
 /// The empty lines before a request line, and whether the CR of another one has come.
 #[derive(Clone, Copy, Debug)]
 enum Leading {
-    Lines(usize),
-    LinesAndCr(usize),
+    Lines(u32),
+    LinesAndCr(u32),
 }
 
 #[derive(Debug)]
@@ -109,11 +109,11 @@ impl RequestReader {
         let limit = limits.max_leading_newlines;
         while let Some((byte, rest)) = input.split_first() {
             self.leading = match (self.leading, byte) {
-                (Leading::Lines(lines), b'\r') if lines >= limit => {
+                (Leading::Lines(lines), b'\r') if lines as usize >= limit => {
                     return Err(ProtocolError::TooManyLeadingNewlines { limit });
                 }
                 (Leading::Lines(lines), b'\r') => Leading::LinesAndCr(lines),
-                (Leading::LinesAndCr(lines), b'\n') => Leading::Lines(lines + 1),
+                (Leading::LinesAndCr(lines), b'\n') => Leading::Lines(lines.saturating_add(1)),
                 (Leading::LinesAndCr(_), _) => return Err(ProtocolError::BareCr),
                 (Leading::Lines(_), _) => return Ok(()),
             };
