@@ -23,7 +23,7 @@ use tokio::io::ReadBuf;
 use crate::clock::Clock;
 use crate::lent_buffer::LentBuffer;
 use crate::life::Life;
-use crate::scratch::{SCRATCH_BYTES, SMALL_BYTES, with_joined, with_scratch};
+use crate::scratch::{SCRATCH_BYTES, SMALL_BYTES, with_joined, with_scratch, with_whole_scratch};
 use crate::socket::Socket;
 
 /// What every leg of a server or client shares.
@@ -244,7 +244,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         if self.has_ended {
             return Poll::Ready(Ok(Received::End));
         }
-        with_scratch(|scratch| {
+        with_whole_scratch(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             match Pin::new(self.socket_mut()).poll_read(cx, &mut buffer) {
                 Poll::Pending => {
@@ -253,13 +253,17 @@ impl<M: Machine, S: Socket> Leg<M, S> {
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(IoFault::new(Op::Read, &error))),
                 Poll::Ready(Ok(())) => {
-                    let mut rest = buffer.filled();
-                    self.note_received(rest.len(), now);
-                    if rest.is_empty() {
+                    let len = buffer.filled().len();
+                    self.note_received(len, now);
+                    if len == 0 {
                         return Poll::Ready(Ok(Received::End));
                     }
+                    let mut rest = &scratch[..len];
                     let taken = take(&mut self.machine, &mut rest);
-                    self.inbox.extend_from_slice(rest);
+                    let left = rest.len();
+                    if left > 0 {
+                        self.inbox.hold(scratch, len - left..len);
+                    }
                     Poll::Ready(Ok(Received::Bytes(taken)))
                 }
             }
