@@ -29,6 +29,12 @@ pub trait Callee {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether each request is to have an [`Interim`](crate::interim::Interim) among its extensions. Costs two allocations.
+    /// Default: no.
+    fn wants_interim(&self) -> bool {
+        false
+    }
+
     /// Begins to answer.
     fn call(self, request: Request<RequestBody>) -> Self::Future;
 

@@ -49,9 +49,9 @@ static ROOMY: LazyLock<Extensions> = LazyLock::new(|| {
 
 /// Answers `exchange` with what `service` makes of its request.
 ///
-/// The request has a [`ConnectionInfo`](crate::connection_info::ConnectionInfo) and an [`Interim`] among its extensions, and
-/// an [`OnUpgrade`](crate::upgrade::OnUpgrade) where the client asks for one, over HTTP/2 with the
-/// [`Protocol`] that it wants to speak.
+/// The request has a [`ConnectionInfo`](crate::connection_info::ConnectionInfo) among its extensions, and an
+/// [`OnUpgrade`](crate::upgrade::OnUpgrade) where the client asks for one, over HTTP/2 with the [`Protocol`] that it wants to
+/// speak.
 /// All is done in this one task: what the service asks of the request's body is read while its future is polled, and while
 /// its response is sent. A part of the response is asked for when the client has taken the one before. Where the client
 /// fails, whoever reads the body is told, the service is polled once more, and dropped.
@@ -74,7 +74,8 @@ where
     converse_with(exchange, Once(service)).await
 }
 
-/// As [`converse`], with a service that has to be waited for, or returns something that becomes a response.
+/// As [`converse`], with a service that has to be waited for, returns something that becomes a response, or
+/// [wants an `Interim`](Callee::wants_interim) with each request.
 ///
 /// # Errors
 /// As for [`converse`].
@@ -85,7 +86,7 @@ pub async fn converse_with<S: Socket, C: Callee>(
     exchange: &mut Exchange<'_, S>,
     mut callee: C,
 ) -> Result<(), HandlerError> {
-    let feeder = Feeder(Arc::new(Slot::new(!exchange.has_whole_request())));
+    let feeder = Feeder::of(exchange, callee.wants_interim());
     let mut turn = Turn { clock: exchange.clock(), now: None, has_slept: false };
     poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| callee.poll_ready(cx))).await??;
     let mut request = Request::new(feeder.body(exchange));
@@ -94,43 +95,38 @@ pub async fn converse_with<S: Socket, C: Callee>(
         return Ok(());
     }
     let upgrading = feeder.extend(&mut request, exchange);
-    let response = {
+    let begun = {
         let mut call = pin!(callee.call(request));
-        let called =
-            poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| call.as_mut().poll(cx).map(C::reply)))
-                .await;
+        let called = poll_fn(|cx| {
+            feeder.poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| {
+                let output = ready!(call.as_mut().poll(cx));
+                // Here, where it is: handed on by one future after the other, it would be moved by each.
+                Poll::Ready(C::reply(output).and_then(|it| feeder.begin(exchange, turn, it, upgrading.is_some())))
+            })
+        })
+        .await;
         if called.is_err() {
             // What its future holds may want to know that the body has failed: for its log, or to clean up.
             poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
         }
         called??
     };
-    let (parts, body) = response.into_parts();
-    let (mut head, length) = head_of(&parts, &body.size_hint(), exchange.request().method())?;
-    drop(parts);
-    // RFC 9110 §10.1.1: a client that was not asked for its content may never send it.
-    let is_uninvited = exchange.awaits_continue();
-    feeder.send_interim(exchange)?;
-    let is_switch = switches(exchange.request().method(), head.status());
-    if let Some(upgrading) = upgrading.filter(|_| is_switch) {
-        drop(body);
-        // In a box, so that those who do not switch have no place for it.
-        return Box::pin(upgrading.switch(exchange, &mut head)).await;
-    }
-    // However long the service has taken.
-    turn.now = None;
-    exchange.send_head_at(&mut head, length, turn.now())?;
-    spare(head);
-    if is_uninvited {
-        feeder.0.fail(BodyError::ExchangeOver);
-    }
-    if !exchange.has_answered() {
-        let mut response = Sending { body: pin!(body), length, has_begun: false };
-        poll_fn(|cx| {
-            feeder
-                .poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| response.poll_send(cx, exchange, turn.now()))
-        })
-        .await??;
+    match (begun, upgrading) {
+        (Begun::Sending(body, length), _) => {
+            let mut response = Sending { body: pin!(body), length, has_begun: false };
+            poll_fn(|cx| {
+                feeder.poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| {
+                    response.poll_send(cx, exchange, turn.now())
+                })
+            })
+            .await??;
+        }
+        (Begun::Whole, _) => {}
+        (Begun::Switching(mut head), Some(upgrading)) => {
+            // In a box, so that those who do not switch have no place for it.
+            return Box::pin(upgrading.switch(exchange, &mut head)).await;
+        }
+        (Begun::Switching(_), None) => return Err(HandlerError::Failed("upgrade-not-offered")),
     }
     feeder.finish(exchange).await
 }
@@ -153,29 +149,50 @@ impl Turn {
     }
 }
 
-/// The connection's side of a body that was given away. Dropped, it ends that body.
-struct Feeder(Arc<Slot>);
+/// A response that has begun.
+enum Begun<B> {
+    /// Its head is written, its body is to follow.
+    Sending(B, BodyLength),
+    /// It has ended with its head.
+    Whole,
+    /// It is to make the connection a tunnel, and nothing is written. Seldom: in a box, so that a response is small.
+    Switching(Box<ResponseHead>),
+}
+
+/// The connection's side of what was given away with a request: its body, and the way for interim responses. Nothing where
+/// there is neither. Dropped, it ends that body.
+struct Feeder {
+    slot: Option<Arc<Slot>>,
+    wants_interim: bool,
+}
 
 impl Drop for Feeder {
     fn drop(&mut self) {
         // Nobody is to be told where nobody holds it any more.
-        if Arc::strong_count(&self.0) > 1 {
-            self.0.fail(BodyError::ExchangeOver);
+        if let Some(slot) = self.slot.as_ref().filter(|slot| Arc::strong_count(slot) > 1) {
+            slot.fail(BodyError::ExchangeOver);
         }
     }
 }
 
 impl Feeder {
+    fn of<S: Socket>(exchange: &Exchange<'_, S>, wants_interim: bool) -> Self {
+        let has_body = !exchange.has_whole_request();
+        let slot = (has_body || wants_interim).then(|| Arc::new(Slot::new(has_body)));
+        Self { slot, wants_interim }
+    }
+
     /// The body of the request of `exchange`.
     fn body<S: Socket>(&self, exchange: &Exchange<'_, S>) -> RequestBody {
-        if exchange.has_whole_request() {
-            return RequestBody::empty();
-        }
+        let slot = match &self.slot {
+            Some(slot) if !exchange.has_whole_request() => slot.clone(),
+            _ => return RequestBody::empty(),
+        };
         let len = match request_body(exchange.request()) {
             Ok(BodyLength::Known(len)) => Some(len),
             _ => None,
         };
-        RequestBody::of(self.0.clone(), len)
+        RequestBody::of(slot, len)
     }
 
     /// Gives the request what belongs to its exchange alone. Says what becomes of the connection if it is to switch.
@@ -183,13 +200,55 @@ impl Feeder {
         let extensions = request.extensions_mut();
         *extensions = ROOMY.clone();
         extensions.insert(exchange.connection_info());
-        extensions.insert(Interim::of(self.0.clone()));
+        if let Some(slot) = self.slot.as_ref().filter(|_| self.wants_interim) {
+            extensions.insert(Interim::of(slot.clone()));
+        }
         let (upgrading, on_upgrade) = Upgrading::of(exchange)?;
         if let Some(protocol) = exchange.request().protocol() {
             extensions.insert(Protocol::new(protocol));
         }
         extensions.insert(on_upgrade);
         Some(upgrading)
+    }
+
+    /// Writes the head of the service's response.
+    fn begin<S: Socket, B: Body>(
+        &self,
+        exchange: &mut Exchange<'_, S>,
+        turn: &mut Turn,
+        response: Response<B>,
+        may_switch: bool,
+    ) -> Result<Begun<B>, HandlerError> {
+        let (parts, body) = response.into_parts();
+        let method = exchange.request().method();
+        let is_switch = may_switch && switches(method, parts.status);
+        let (mut head, length) = head_of(parts, &body.size_hint(), method)?;
+        // RFC 9110 §10.1.1: a client that was not asked for its content may never send it.
+        let is_uninvited = exchange.awaits_continue();
+        self.send_interim(exchange)?;
+        if is_switch {
+            return Ok(Begun::Switching(Box::new(head)));
+        }
+        // However long the service has taken.
+        turn.now = None;
+        exchange.send_head_at(&mut head, length, turn.now())?;
+        spare(head);
+        if let Some(slot) = self.slot.as_ref().filter(|_| is_uninvited) {
+            slot.fail(BodyError::ExchangeOver);
+        }
+        Ok(if exchange.has_answered() { Begun::Whole } else { Begun::Sending(body, length) })
+    }
+
+    /// What the body's reader wants, which the task is woken for if it is not there yet.
+    fn demand(&self, cx: &Context<'_>) -> Demand {
+        self.slot.as_ref().map_or(Demand::Over, |slot| slot.demand(cx))
+    }
+
+    /// This task looks by itself before it sleeps again.
+    fn is_awake(&self) {
+        if let Some(slot) = &self.slot {
+            slot.is_awake();
+        }
     }
 
     /// Does `work`, and brings the body what it asks for; again as long as that leads to more.
@@ -201,7 +260,7 @@ impl Feeder {
         mut work: impl FnMut(&mut Context<'_>, &mut Exchange<'_, S>, &mut Turn) -> Poll<T>,
     ) -> Poll<Result<T, HandlerError>> {
         if turn.has_slept {
-            self.0.is_awake();
+            self.is_awake();
         }
         let now = loop {
             if let Poll::Ready(done) = work(cx, exchange, turn) {
@@ -227,7 +286,7 @@ impl Feeder {
         exchange: &mut Exchange<'_, S>,
         now: Time,
     ) -> Poll<Result<(), HandlerError>> {
-        while self.0.demand(cx) == Demand::More {
+        while let Some(slot) = self.slot.as_ref().filter(|slot| slot.demand(cx) == Demand::More) {
             if exchange.awaits_continue() {
                 exchange.send_head(&mut ResponseHead::new(StatusCode::CONTINUE), BodyLength::None)?;
                 let _ = exchange.poll_flush(cx, now)?;
@@ -237,7 +296,7 @@ impl Feeder {
                 Poll::Ready(Ok(part)) => part,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail(exchange, error))),
             };
-            if (!part.data.is_empty() || part.is_end) && self.0.put(cx, part) {
+            if (!part.data.is_empty() || part.is_end) && slot.put(cx, part) {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -264,17 +323,20 @@ impl Feeder {
     /// Tells the body's reader that the client has failed.
     fn fail<S: Socket>(&self, exchange: &Exchange<'_, S>, error: HandlerError) -> HandlerError {
         let label = exchange.record.error.unwrap_or(error.label());
-        self.0.fail(match exchange.refusal.map(|answer| answer.status) {
-            Some(StatusCode::PAYLOAD_TOO_LARGE) => BodyError::TooLarge,
-            Some(StatusCode::REQUEST_TIMEOUT) => BodyError::TimedOut(label),
-            _ => BodyError::Client(label),
-        });
+        if let Some(slot) = &self.slot {
+            slot.fail(match exchange.refusal.map(|answer| answer.status) {
+                Some(StatusCode::PAYLOAD_TOO_LARGE) => BodyError::TooLarge,
+                Some(StatusCode::REQUEST_TIMEOUT) => BodyError::TimedOut(label),
+                _ => BodyError::Client(label),
+            });
+        }
         error
     }
 
     /// Sends the interim responses that the service has given.
     fn send_interim<S: Socket>(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
-        for (status, fields) in self.0.take_interim().into_iter().flatten() {
+        let Some(slot) = self.slot.as_ref().filter(|_| self.wants_interim) else { return Ok(()) };
+        for (status, fields) in slot.take_interim().into_iter().flatten() {
             if exchange.can_answer() {
                 let mut head = ResponseHead::new(status);
                 *head.fields_mut() = fields_of(&fields)?;
@@ -293,9 +355,9 @@ impl Feeder {
         let mut resting = None;
         poll_fn(|cx| {
             let now = exchange.clock().now();
-            self.0.is_awake();
+            self.is_awake();
             loop {
-                if self.0.demand(cx) == Demand::More {
+                if self.demand(cx) == Demand::More {
                     resting = None;
                 }
                 match self.poll_feed(cx, exchange, now) {
@@ -305,7 +367,7 @@ impl Feeder {
                     Poll::Pending => break,
                 }
             }
-            match self.0.demand(cx) {
+            match self.demand(cx) {
                 Demand::Over => return Poll::Ready(Ok(())),
                 Demand::More => {}
                 Demand::Rest => {

@@ -33,17 +33,32 @@ pub(crate) fn fill<S: Socket, B>(request: &mut Request<B>, exchange: &Exchange<'
         Version::Http11 => http::Version::HTTP_11,
         Version::Http2 => http::Version::HTTP_2,
     };
-    *request.headers_mut() = HeaderMap::try_from(head.fields())
-        .map_err(|_| Answer::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-fields"))?;
-    Ok(())
+    let map = request.headers_mut();
+    *map = SPARE_MAP.take();
+    let is_filled = head.fields().append_to(map);
+    is_filled.map_err(|_| Answer::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-fields"))
 }
 
 /// How much memory is left to the next response: some usual lines are far less.
 const MAX_SPARE_BYTES: usize = 4096;
 
+/// For how many names there may be room in a map that is left to the next request.
+const MAX_SPARE_NAMES: usize = 64;
+
 thread_local! {
     /// The memory of the last head that this thread has sent, without a line.
     static SPARE: Cell<Fields> = const { Cell::new(Fields::new()) };
+
+    /// The map of the last response's fields, without a line: a new one costs as much as reading some.
+    static SPARE_MAP: Cell<HeaderMap> = Cell::new(HeaderMap::new());
+}
+
+/// Leaves the memory of a response's fields to those of the next request.
+fn spare_map(mut map: HeaderMap) {
+    if (1..=MAX_SPARE_NAMES).contains(&map.capacity()) {
+        map.clear();
+        SPARE_MAP.set(map);
+    }
 }
 
 /// Leaves the memory of a head that was sent to the next one.
@@ -63,7 +78,7 @@ pub(crate) fn spare(mut head: ResponseHead) {
 /// # Errors
 /// [`HandlerError::Failed`] with what contradicts itself.
 pub(crate) fn head_of(
-    parts: &Parts,
+    parts: Parts,
     hint: &SizeHint,
     method: &Method,
 ) -> Result<(ResponseHead, BodyLength), HandlerError> {
@@ -74,6 +89,7 @@ pub(crate) fn head_of(
     let mut head = ResponseHead::new(parts.status);
     *head.fields_mut() = SPARE.take();
     head.fields_mut().push_all(&parts.headers).map_err(|error| HandlerError::Failed(error.label()))?;
+    spare_map(parts.headers);
     let declared = declared_length(&head).map_err(|error| HandlerError::Failed(error.label()))?;
     let has_content = allows_content(parts.status, method);
     let length = match (declared, hint.exact()) {
@@ -129,7 +145,7 @@ mod tests {
             }
             let (parts, ()) = response.body(()).unwrap().into_parts();
             let hint = exact.map_or_else(SizeHint::new, SizeHint::with_exact);
-            let length = head_of(&parts, &hint, &method).map(|(_, length)| length);
+            let length = head_of(parts, &hint, &method).map(|(_, length)| length);
             assert_eq!(length, expected.map_err(HandlerError::Failed), "{method} {status} {fields:?} {exact:?}");
         }
     }

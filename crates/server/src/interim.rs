@@ -7,8 +7,9 @@ use http::{HeaderMap, StatusCode};
 
 use crate::slot::Slot;
 
-/// Sends interim responses (1xx) ahead of the final one. Every `http::Request` that is made of an exchange has one among
-/// its extensions. Clones are the same.
+/// Sends interim responses (1xx) ahead of the final one. An `http::Request` that is made of an exchange has one among its
+/// extensions where its service [wants](crate::callee::Callee::wants_interim) one, as with
+/// [`ServiceFn::with_interim`](crate::service::ServiceFn::with_interim). Clones are the same.
 ///
 /// RFC 9110 §15.2. A client of HTTP/1.0 gets none.
 #[derive(Clone)]

@@ -43,12 +43,24 @@ where
     F: Fn(Request<RequestBody>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoReply> + Send,
 {
-    ServiceFn(service)
+    ServiceFn { service, wants_interim: false }
 }
 
 /// What [`service_fn`] makes.
 #[derive(Clone, Copy, Debug)]
-pub struct ServiceFn<F>(F);
+pub struct ServiceFn<F> {
+    service: F,
+    wants_interim: bool,
+}
+
+impl<F> ServiceFn<F> {
+    /// Gives each request an [`Interim`](crate::interim::Interim) among its extensions, to send 103 and its like ahead of the
+    /// response. Costs each request two allocations.
+    #[must_use]
+    pub fn with_interim(self) -> Self {
+        Self { wants_interim: true, ..self }
+    }
+}
 
 impl<S, F, Fut> Handler<S> for ServiceFn<F>
 where
@@ -57,12 +69,12 @@ where
     Fut: Future<Output: IntoReply> + Send,
 {
     async fn handle(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
-        converse_with(exchange, Closure(&self.0)).await
+        converse_with(exchange, Closure(self)).await
     }
 }
 
 /// A closure that is called for one exchange.
-struct Closure<'f, F>(&'f F);
+struct Closure<'f, F>(&'f ServiceFn<F>);
 
 impl<F, Fut> Callee for Closure<'_, F>
 where
@@ -72,8 +84,12 @@ where
     type Future = Fut;
     type Body = <Fut::Output as IntoReply>::Body;
 
+    fn wants_interim(&self) -> bool {
+        self.0.wants_interim
+    }
+
     fn call(self, request: Request<RequestBody>) -> Fut {
-        (self.0)(request)
+        (self.0.service)(request)
     }
 
     fn reply(output: Fut::Output) -> Result<Response<Self::Body>, HandlerError> {

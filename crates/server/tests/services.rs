@@ -473,7 +473,7 @@ fn interim_responses_go_ahead() {
     run(async {
         let go = Arc::new(Notify::new());
         let wait = go.clone();
-        let rig = Rig::start(service_fn(move |request: Request<RequestBody>| {
+        let service = service_fn(move |request: Request<RequestBody>| {
             let wait = wait.clone();
             async move {
                 let interim = request.extensions().get::<Interim>().unwrap().clone();
@@ -485,7 +485,8 @@ fn interim_responses_go_ahead() {
                 }
                 "final"
             }
-        }));
+        });
+        let rig = Rig::start(service.with_interim());
         let mut client = rig.client().await;
         client.send(get("/")).await;
         let hints = client.response().await;

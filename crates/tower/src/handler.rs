@@ -39,6 +39,7 @@ use tower_service::Service;
 pub struct ServiceHandler<S> {
     service: S,
     extend: Vec<Extend>,
+    wants_interim: bool,
 }
 
 /// Adds something to a request before the service sees it.
@@ -47,7 +48,7 @@ type Extend = Arc<dyn Fn(&mut Request<RequestBody>) + Send + Sync>;
 impl<S> ServiceHandler<S> {
     /// `service` as a handler.
     pub const fn new(service: S) -> Self {
-        Self { service, extend: Vec::new() }
+        Self { service, extend: Vec::new(), wants_interim: false }
     }
 
     /// Gives each request the client's address in a form that the service knows, such as axum's `ConnectInfo`:
@@ -73,6 +74,13 @@ impl<S> ServiceHandler<S> {
         })
     }
 
+    /// Gives each request an [`Interim`](sheave_server::interim::Interim) among its extensions, to send 103 and its like ahead of
+    /// the response. Costs each request two allocations.
+    #[must_use]
+    pub fn with_interim(self) -> Self {
+        Self { wants_interim: true, ..self }
+    }
+
     /// Does something to each request before the service sees it.
     #[must_use]
     pub fn with_request(mut self, edit: impl Fn(&mut Request<RequestBody>) + Send + Sync + 'static) -> Self {
@@ -95,14 +103,14 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send,
 {
     async fn handle(&self, exchange: &mut Exchange<'_, K>) -> Result<(), HandlerError> {
-        converse_with(exchange, Calling { service: self.service.clone(), extend: &self.extend }).await
+        converse_with(exchange, Calling { service: self.service.clone(), handler: self }).await
     }
 }
 
 /// A clone of the service, for one exchange.
 struct Calling<'h, S> {
     service: S,
-    extend: &'h [Extend],
+    handler: &'h ServiceHandler<S>,
 }
 
 impl<S, B> Callee for Calling<'_, S>
@@ -117,8 +125,12 @@ where
         self.service.poll_ready(cx).map_err(|_| HandlerError::Failed("service-not-ready"))
     }
 
+    fn wants_interim(&self) -> bool {
+        self.handler.wants_interim
+    }
+
     fn call(mut self, mut request: Request<RequestBody>) -> S::Future {
-        self.extend.iter().for_each(|extend| extend(&mut request));
+        self.handler.extend.iter().for_each(|extend| extend(&mut request));
         self.service.call(request)
     }
 

@@ -22,7 +22,8 @@
 //! What every service gets: deadlines for each phase of a connection, all of them on; a drain that loses no request; the
 //! request's body read when it is asked for, the response's asked for when the client has taken what was there; and, as
 //! [extensions](http::Extensions) of its request, [what is known of the connection](sheave_server::connection_info), a way
-//! to send [interim responses](sheave_server::interim), and one to [speak another protocol](sheave_server::upgrade).
+//! to [speak another protocol](sheave_server::upgrade), and where it is asked for, one to send
+//! [interim responses](sheave_server::interim).
 //!
 //! # Where it ends
 //! A service is cloned for every request, so that it must be `Clone`, and `Sync`, as axum's `Router` is; tower's

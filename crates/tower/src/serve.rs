@@ -68,6 +68,11 @@ impl<L, S> Serve<L, S> {
         self.map_handler(|handler| handler.with_extension(extension))
     }
 
+    /// Gives each request a way to send interim responses; see [`ServiceHandler::with_interim`].
+    pub fn with_interim(self) -> Self {
+        self.map_handler(ServiceHandler::with_interim)
+    }
+
     /// Whatever else a [`ServiceHandler`] can do.
     pub fn map_handler(self, map: impl FnOnce(ServiceHandler<S>) -> ServiceHandler<S>) -> Self {
         Self { handler: map(self.handler), ..self }
