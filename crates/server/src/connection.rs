@@ -34,6 +34,7 @@ use crate::live::Place;
 use crate::record::{Record, Refusal};
 use crate::request::{Next, Waiting};
 use crate::shared::Shared;
+use crate::turnstile;
 
 /// What came of waiting. It takes its turn in a box, so that the connection keeps no more of it than a pointer.
 enum Turn<E, R> {
@@ -138,6 +139,7 @@ async fn exchange<S: Socket, H: Handler<S>>(
     let number = leg.machine().exchanges();
     leg.tell_moved();
     let course = Course::begin(began);
+    turnstile::begin();
     {
         let carrier = Carrier::Http1(Http1 { leg, course: &course, drain: &shared.drain, farewell });
         let mut exchange =
@@ -170,6 +172,7 @@ async fn exchange<S: Socket, H: Handler<S>>(
         }
         // Here it is told, and not given to `drop`, which would have it moved.
     }
+    turnstile::end();
     leg.tell_moved();
     waiting.begin(course.now(clock));
 }

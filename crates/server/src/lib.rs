@@ -81,4 +81,5 @@ pub mod service;
 mod shared;
 mod slot;
 pub mod tunnel;
+mod turnstile;
 pub mod upgrade;

@@ -17,6 +17,7 @@ use sheave_proto::head::RequestHead;
 use crate::answer::Answer;
 use crate::http1::ServerLeg;
 use crate::http2::preface::Preface;
+use crate::turnstile::Ticket;
 
 /// What came of waiting.
 pub(crate) enum Next {
@@ -35,13 +36,14 @@ pub(crate) struct Waiting {
     since: Time,
     /// Nobody has slept since then.
     is_now: bool,
+    ticket: Ticket,
     preface: Option<Preface>,
 }
 
 impl Waiting {
     /// Nothing has been waited for; the first request may turn out to be the `preface` of HTTP/2.
     pub(crate) const fn new(preface: Option<Preface>) -> Self {
-        Self { since: Time::ZERO, is_now: false, preface }
+        Self { since: Time::ZERO, is_now: false, ticket: Ticket::new(), preface }
     }
 
     /// From `now` on, which the clock has just said, a request is waited for.
@@ -64,12 +66,25 @@ impl Waiting {
     ) -> Poll<Next> {
         let now = match std::mem::take(&mut self.is_now) {
             true => self.since,
-            false => leg.context().clock.now(),
+            false => {
+                ready!(self.poll_turn(leg, watch, cx));
+                leg.context().clock.now()
+            }
         };
         let next = ready!(self.poll_next(leg, alarm, watch, cx, now));
         self.preface = None;
         self.since = now;
         Poll::Ready(next)
+    }
+
+    /// Whoever begins a new request lets those in hand go first. A drain, and a round in which connections give way, wake all
+    /// that are idle: those are no crowd of requests.
+    fn poll_turn<S: Socket>(&mut self, leg: &ServerLeg<S>, watch: &DrainWatch, cx: &Context<'_>) -> Poll<()> {
+        let drain = watch.drain();
+        if !leg.machine().is_idle() || drain.is_draining() || drain.pressure().is_on() {
+            return Poll::Ready(());
+        }
+        self.ticket.poll(cx)
     }
 
     fn poll_next<S: Socket>(
