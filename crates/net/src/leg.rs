@@ -87,8 +87,6 @@ pub struct Leg<M: Machine, S: Socket> {
     inbox: LentBuffer,
     /// Owed to the peer.
     outbox: LentBuffer,
-    has_ended: bool,
-    is_waiting: bool,
 }
 
 const HELD: &str = "a leg holds its socket until it is turned into another";
@@ -102,8 +100,6 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             life: Life::begin(ends, context, now),
             inbox: LentBuffer::default(),
             outbox: LentBuffer::default(),
-            has_ended: false,
-            is_waiting: false,
         }
     }
 
@@ -113,11 +109,9 @@ impl<M: Machine, S: Socket> Leg<M, S> {
         Leg {
             machine,
             socket: self.socket.take(),
-            life: self.life.clone(),
+            life: self.life.go_on(),
             inbox: std::mem::take(&mut self.inbox),
             outbox: std::mem::take(&mut self.outbox),
-            has_ended: self.has_ended,
-            is_waiting: false,
         }
     }
 
@@ -194,7 +188,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
 
     /// Whether the peer's FIN was read.
     pub fn has_ended(&self) -> bool {
-        self.has_ended
+        self.life.peer_has_ended
     }
 
     /// How many bytes are here that the machine has not taken.
@@ -241,7 +235,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             self.inbox.advance(self.inbox.len() - left);
             return Poll::Ready(Ok(Received::Bytes(taken)));
         }
-        if self.has_ended {
+        if self.life.peer_has_ended {
             return Poll::Ready(Ok(Received::End));
         }
         with_whole_scratch(|scratch| {
@@ -277,7 +271,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     /// # Errors
     /// What the kernel said; the peer is gone.
     pub fn poll_ahead(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<(), IoFault>> {
-        while !self.has_ended {
+        while !self.life.peer_has_ended {
             if self.inbox.len() >= SCRATCH_BYTES {
                 return Poll::Pending;
             }
@@ -298,21 +292,20 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     }
 
     fn begin_waiting(&mut self, now: Time) {
-        if !self.is_waiting {
-            self.is_waiting = true;
+        if !self.life.is_waiting {
+            self.life.is_waiting = true;
             self.machine.progressed(now);
         }
     }
 
     fn note_received(&mut self, len: usize, now: Time) {
-        self.has_ended = len == 0;
         self.life.note_read(len, now);
-        self.machine.received(len, self.is_waiting, now);
+        self.machine.received(len, self.life.is_waiting, now);
     }
 
     /// The driver stops waiting for the peer's bytes, because it could not pass them on. The peer's time stands still.
     pub fn rest(&mut self) {
-        self.is_waiting = false;
+        self.life.is_waiting = false;
     }
 
     /// Writes what is owed and then `parts`, in order. What the kernel does not take is owed from here on.
@@ -395,7 +388,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
     /// The next deadline: the machine's, or that of a write which stands still.
     pub fn deadline(&self) -> Option<Deadline> {
         // Nobody is idle who still has bytes to take: then only taking none is too slow.
-        let machine = self.machine.deadline(self.is_waiting);
+        let machine = self.machine.deadline(self.life.is_waiting);
         let machine = machine.filter(|deadline| deadline.timer != Timer::Idle || !self.owes());
         Deadline::earlier(machine, self.life.stalled_until())
     }

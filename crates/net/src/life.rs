@@ -25,15 +25,20 @@ pub(crate) struct Life {
     pub(crate) opened: Time,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    stalled_since: Option<Time>,
-    /// Nothing of it is known for as long as the connection is of use.
-    ending: Option<Box<Ending>>,
+    /// The peer's FIN was read.
+    pub(crate) peer_has_ended: bool,
+    /// The peer's bytes are waited for.
+    pub(crate) is_waiting: bool,
+    /// Nothing for as long as all goes well.
+    trouble: Option<Box<Trouble>>,
     last: Ring,
 }
 
-/// What is known of how it ends.
+/// What keeps it from going on, and how it ends.
 #[derive(Clone, Copy, Default)]
-struct Ending {
+struct Trouble {
+    /// Since when bytes are owed that the kernel does not take.
+    stalled_since: Option<Time>,
     noted: Option<(CloseReason, Phase)>,
     /// How the last words went, where they were said before the close.
     farewell: Option<Result<(), CloseReason>>,
@@ -54,10 +59,16 @@ impl Life {
             opened: now,
             bytes_in: 0,
             bytes_out: 0,
-            stalled_since: None,
-            ending: None,
+            peer_has_ended: false,
+            is_waiting: false,
+            trouble: None,
             last: Ring::new(),
         }
+    }
+
+    /// The same life, in the care of another leg, which has not waited for anything.
+    pub(crate) fn go_on(&self) -> Self {
+        Self { is_waiting: false, ..self.clone() }
     }
 
     /// Its ends are others than was said at its birth.
@@ -72,6 +83,7 @@ impl Life {
 
     /// So many bytes were read; none is the peer's FIN.
     pub(crate) fn note_read(&mut self, len: usize, now: Time) {
+        self.peer_has_ended = len == 0;
         self.note(if len == 0 { Happening::End } else { Happening::Read(saturated(len)) }, now);
         self.bytes_in += len as u64;
     }
@@ -80,25 +92,37 @@ impl Life {
     pub(crate) fn note_written(&mut self, len: usize, now: Time) {
         if len > 0 {
             self.bytes_out += len as u64;
-            self.stalled_since = None;
+            self.note_flushed();
             self.note(Happening::Written(saturated(len)), now);
         }
     }
 
     /// Bytes are owed that the kernel does not take.
     pub(crate) fn note_blocked(&mut self, now: Time) {
-        self.stalled_since.get_or_insert(now);
+        self.trouble.get_or_insert_default().stalled_since.get_or_insert(now);
         self.note(Happening::Blocked, now);
     }
 
     /// Nothing that was owed is any more.
     pub(crate) fn note_flushed(&mut self) {
-        self.stalled_since = None;
+        if self.trouble.is_some() {
+            self.end_stall();
+        }
+    }
+
+    #[cold]
+    fn end_stall(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.stalled_since = None;
+            if trouble.noted.is_none() && trouble.farewell.is_none() {
+                self.trouble = None;
+            }
+        }
     }
 
     /// A write failed: nothing more can be written.
     pub(crate) fn note_failed(&mut self, now: Time) {
-        self.stalled_since = None;
+        self.note_flushed();
         self.note(Happening::Failed, now);
     }
 
@@ -109,18 +133,22 @@ impl Life {
 
     /// Whether bytes are owed that the kernel does not take.
     pub(crate) fn is_stalled(&self) -> bool {
-        self.stalled_since.is_some()
+        self.stalled_since().is_some()
+    }
+
+    fn stalled_since(&self) -> Option<Time> {
+        self.trouble.as_ref()?.stalled_since
     }
 
     /// When a write has stood still for too long, if one does.
     pub(crate) fn stalled_until(&self) -> Option<Deadline> {
-        let since = self.stalled_since?;
+        let since = self.stalled_since()?;
         Some(Deadline { at: since.after(self.context.write_timeout), timer: Timer::Write })
     }
 
     /// Notes why it ends, and where it stood then. The first reason stays.
     pub(crate) fn note_end(&mut self, reason: CloseReason, phase: Phase) {
-        self.ending.get_or_insert_default().noted.get_or_insert((reason, phase));
+        self.trouble.get_or_insert_default().noted.get_or_insert((reason, phase));
     }
 
     /// Whether a reason was noted.
@@ -129,17 +157,17 @@ impl Life {
     }
 
     fn noted_end(&self) -> Option<(CloseReason, Phase)> {
-        self.ending.as_ref()?.noted
+        self.trouble.as_ref()?.noted
     }
 
     /// Notes how the last words went, or that none will be said.
     pub(crate) fn note_farewell(&mut self, said: Result<(), CloseReason>) {
-        self.ending.get_or_insert_default().farewell = Some(said);
+        self.trouble.get_or_insert_default().farewell = Some(said);
     }
 
     /// How the last words went, where they were said.
     pub(crate) fn farewell(&self) -> Option<Result<(), CloseReason>> {
-        self.ending.as_ref()?.farewell
+        self.trouble.as_ref()?.farewell
     }
 
     /// Why it ends: as was noted, else as `machine` intends; where neither says so, whoever held it let go of it.
@@ -182,6 +210,6 @@ mod tests {
     /// Every connection has one, whatever it does.
     #[test]
     fn is_small() {
-        assert!(size_of::<Life>() <= 144, "{}", size_of::<Life>());
+        assert!(size_of::<Life>() <= 120, "{}", size_of::<Life>());
     }
 }

@@ -5,7 +5,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use sheave_lifecycle::close::CloseReason;
-use sheave_lifecycle::drain::Farewell;
 use sheave_lifecycle::limit::Limit;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::observe::MadeBy;
@@ -15,7 +14,6 @@ use sheave_net::drain::DrainWatch;
 use sheave_net::secured::Alpn;
 use sheave_net::socket::Socket;
 use sheave_proto::framing::BodyLength;
-use sheave_proto::head::RequestHead;
 use sheave_proto::multiplex::Multiplex;
 use sheave_proto::state::ResponseState;
 
@@ -36,12 +34,6 @@ use crate::request::{Next, Waiting};
 use crate::shared::Shared;
 use crate::turnstile;
 
-/// What came of waiting. It takes its turn in a box, so that the connection keeps no more of it than a pointer.
-enum Turn<E, R> {
-    Exchange(Pin<Box<E>>),
-    Refusal(Pin<Box<R>>),
-}
-
 /// Serves one connection to its end, and counts how it ended. One that a limit refuses gets its first request answered with
 /// 503, and no other.
 ///
@@ -56,37 +48,23 @@ pub(crate) fn serve<S: Socket, H: Handler<S>>(admitted: Box<Admitted<S>>, place:
             Err(ended) => return place.shared().count(ended),
         };
         let mut idle = Idle { leg, alarm, watch, waiting: Waiting::new(None) };
-        let agreed = idle.leg.socket().secured().map(|secured| secured.alpn);
-        let mut is_http2 = agreed.flatten() == Some(Alpn::Http2);
-        // RFC 9113 §3.3: behind TLS, only what was agreed on.
-        let is_by_preface = agreed.is_none() && place.shared().config.prior_knowledge;
-        idle.waiting = Waiting::new(is_by_preface.then(Preface::default));
-        let mut farewell = Farewell::default();
-        idle.waiting.begin(place.shared().context.clock.now());
-        while !is_http2 && idle.leg.machine().intent() == Intent::Continue {
-            // In no variable, which would have its place until the end of the turn.
-            let turn = match poll_fn(|cx| idle.poll(cx)).await {
-                Next::Http2 => {
-                    is_http2 = true;
-                    continue;
+        let is_http2 = if idle.begin(place.shared()) {
+            true
+        } else {
+            loop {
+                if idle.leg.machine().intent() != Intent::Continue {
+                    break false;
                 }
-                Next::Request(head) => match refused_by {
-                    None => Turn::Exchange(boxed(|| exchange(&mut idle, head, place.shared(), &mut farewell))),
-                    Some(limit) => {
-                        let machine = idle.leg.machine_mut();
-                        machine.start_drain();
-                        machine.end(Intent::Linger(CloseReason::Refused(limit.label())));
-                        Turn::Refusal(Box::pin(refuse(&mut idle, Answer::over(limit), Some(head))))
-                    }
-                },
-                Next::Refused(answer) => Turn::Refusal(Box::pin(refuse(&mut idle, answer, None))),
-                Next::Over => break,
-            };
-            match turn {
-                Turn::Exchange(exchange) => exchange.await,
-                Turn::Refusal(refusal) => refusal.await,
+                // In a box, so that the connection keeps no more of it than a pointer; and what came of waiting is in no
+                // variable, which would have its place until the end of the turn.
+                let turn = match poll_fn(|cx| idle.poll(cx)).await {
+                    Next::Http2 => break true,
+                    Next::Over => break false,
+                    next => boxed(|| turn(&mut idle, next, place.shared(), refused_by)),
+                };
+                turn.await;
             }
-        }
+        };
         // What comes now has more to remember, which a connection of HTTP/1 is not to pay for while it lives.
         let ended = match is_http2 {
             true => Box::pin(idle.multiplex(place.shared(), refused_by)).await,
@@ -113,6 +91,16 @@ struct Idle<S: Socket> {
 }
 
 impl<S: Socket> Idle<S> {
+    /// Begins to wait for the first request. Whether it will be one of HTTP/2, as was agreed on.
+    fn begin<H>(&mut self, shared: &Shared<H>) -> bool {
+        let agreed = self.leg.socket().secured().map(|secured| secured.alpn);
+        // RFC 9113 §3.3: behind TLS, only what was agreed on.
+        let is_by_preface = agreed.is_none() && shared.config.prior_knowledge;
+        self.waiting = Waiting::new(is_by_preface.then(Preface::default));
+        self.waiting.begin(&self.leg, self.leg.machine().since());
+        agreed.flatten() == Some(Alpn::Http2)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         self.waiting.poll(&mut self.leg, &mut self.alarm, &mut self.watch, cx)
     }
@@ -128,20 +116,21 @@ impl<S: Socket> Idle<S> {
     }
 }
 
-/// One exchange, from the request's head to the moment in which the next may begin.
-async fn exchange<S: Socket, H: Handler<S>>(
-    Idle { leg, alarm, watch, waiting }: &mut Idle<S>,
-    head: Box<RequestHead>,
-    shared: &Shared<H>,
-    farewell: &mut Farewell,
-) {
-    let (clock, began) = (shared.context.clock, waiting.since());
+/// What came of waiting takes its turn: mostly an exchange, from the request's head to the moment in which the next may begin.
+async fn turn<S: Socket, H: Handler<S>>(idle: &mut Idle<S>, next: Next, shared: &Shared<H>, refused_by: Option<Limit>) {
+    let head = match (next, refused_by) {
+        (Next::Request(head), None) => head,
+        (next, refused_by) => return Box::pin(refuse(idle, next, refused_by)).await,
+    };
+    let Idle { leg, alarm, watch, waiting } = idle;
+    let (clock, began) = (shared.context.clock, leg.machine().since());
     let number = leg.machine().exchanges();
     leg.tell_moved();
     let course = Course::begin(began);
     turnstile::begin();
     {
-        let carrier = Carrier::Http1(Http1 { leg, course: &course, drain: &shared.drain, farewell });
+        let carrier =
+            Carrier::Http1(Http1 { leg, course: &course, drain: &shared.drain, farewell: waiting.farewell() });
         let mut exchange =
             Exchange { carrier, alarm, head, record: Record::new(began, number), refusal: None, trailers: None };
         let deadline = shared.config.exchange_timeout.map(|timeout| began.after(timeout));
@@ -174,15 +163,21 @@ async fn exchange<S: Socket, H: Handler<S>>(
     }
     turnstile::end();
     leg.tell_moved();
-    waiting.begin(course.now(clock));
+    waiting.begin(leg, course.now(clock));
 }
 
 /// Answers something that is no request, or is not looked at: the connection ends with it.
-async fn refuse<S: Socket>(
-    Idle { leg, alarm, watch, .. }: &mut Idle<S>,
-    answer: Answer,
-    request: Option<Box<RequestHead>>,
-) {
+async fn refuse<S: Socket>(Idle { leg, alarm, watch, .. }: &mut Idle<S>, next: Next, refused_by: Option<Limit>) {
+    let (answer, request) = match (next, refused_by) {
+        (Next::Request(head), Some(limit)) => {
+            let machine = leg.machine_mut();
+            machine.start_drain();
+            machine.end(Intent::Linger(CloseReason::Refused(limit.label())));
+            (Answer::over(limit), Some(head))
+        }
+        (Next::Refused(answer), _) => (answer, None),
+        _ => return,
+    };
     let clock = leg.context().clock;
     let now = clock.now();
     let request = request.as_deref();

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::deadline::{Deadline, Timer};
+use sheave_lifecycle::drain::Farewell;
 use sheave_lifecycle::machine::{Intent, Machine};
 use sheave_lifecycle::time::Time;
 use sheave_net::alarm::Alarm;
@@ -31,29 +32,29 @@ pub(crate) enum Next {
     Over,
 }
 
-/// What is remembered while the next request is waited for.
+/// What is remembered from one request to the next.
 pub(crate) struct Waiting {
-    since: Time,
-    /// Nobody has slept since then.
+    /// It is still the moment since when the machine is idle: nobody has slept since then.
     is_now: bool,
     ticket: Ticket,
     preface: Option<Preface>,
+    farewell: Farewell,
 }
 
 impl Waiting {
     /// Nothing has been waited for; the first request may turn out to be the `preface` of HTTP/2.
-    pub(crate) const fn new(preface: Option<Preface>) -> Self {
-        Self { since: Time::ZERO, is_now: false, ticket: Ticket::new(), preface }
+    pub(crate) fn new(preface: Option<Preface>) -> Self {
+        Self { is_now: false, ticket: Ticket::new(), preface, farewell: Farewell::default() }
     }
 
-    /// From `now` on, which the clock has just said, a request is waited for.
-    pub(crate) fn begin(&mut self, now: Time) {
-        (self.since, self.is_now) = (now, true);
+    /// A request is waited for. It is `now`, as the clock has just said.
+    pub(crate) fn begin<S: Socket>(&mut self, leg: &ServerLeg<S>, now: Time) {
+        self.is_now = leg.machine().since() == now;
     }
 
-    /// Since when it is waited for; once it came, when that was.
-    pub(crate) fn since(&self) -> Time {
-        self.since
+    /// What decides which response of a drain is the last.
+    pub(crate) const fn farewell(&mut self) -> &mut Farewell {
+        &mut self.farewell
     }
 
     /// Waits for the next request.
@@ -65,7 +66,7 @@ impl Waiting {
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
         let now = match std::mem::take(&mut self.is_now) {
-            true => self.since,
+            true => leg.machine().since(),
             false => {
                 ready!(self.poll_turn(leg, watch, cx));
                 leg.context().clock.now()
@@ -73,7 +74,6 @@ impl Waiting {
         };
         let next = ready!(self.poll_next(leg, alarm, watch, cx, now));
         self.preface = None;
-        self.since = now;
         Poll::Ready(next)
     }
 
@@ -96,7 +96,7 @@ impl Waiting {
         now: Time,
     ) -> Poll<Next> {
         let clock = leg.context().clock;
-        let (idle_since, preface) = (self.since, &mut self.preface);
+        let preface = &mut self.preface;
         watch.register(cx);
         loop {
             let mut came_before = None;
@@ -145,7 +145,7 @@ impl Waiting {
             }
         }
         leg.release_buffers();
-        let promised = leg.machine().promised_until();
+        let (idle_since, promised) = (leg.machine().since(), leg.machine().promised_until());
         if leg.machine().is_idle()
             && watch.drain().pressure().is_to_give_way(idle_since)
             && promised.is_none_or(|until| until <= now)
@@ -219,7 +219,7 @@ mod tests {
 
     async fn next_request(leg: &mut ServerLeg<SimSocket>, watch: &mut DrainWatch) -> Next {
         let (mut waiting, mut alarm) = (Waiting::new(None), Alarm::default());
-        waiting.begin(leg.context().clock.now());
+        waiting.begin(leg, leg.context().clock.now());
         poll_fn(|cx| waiting.poll(leg, &mut alarm, watch, cx)).await
     }
 

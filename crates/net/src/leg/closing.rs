@@ -78,7 +78,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
                         self.note_end(worse);
                         self.socket().set_abortive_close();
                     }
-                    Ok(()) if is_lingering && !self.has_ended => {
+                    Ok(()) if is_lingering && !self.life.peer_has_ended => {
                         self.note_end(reason);
                         self.linger(alarm, watch).await;
                     }

@@ -31,7 +31,7 @@ impl<M: Machine, S: Socket> Leg<M, S> {
             buffer.put_slice(&self.inbox[..len]);
             self.inbox.advance(len);
             self.inbox.release();
-        } else if self.has_ended {
+        } else if self.life.peer_has_ended {
             return Poll::Ready(Ok(()));
         } else {
             match Pin::new(self.socket_mut()).poll_read(cx, buffer) {

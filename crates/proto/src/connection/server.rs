@@ -181,6 +181,11 @@ impl Connection<Server> {
         self.exchange.peer
     }
 
+    /// Since when it is as it is: idle, and its client waited for, or with a request whose head was whole then.
+    pub fn since(&self) -> Time {
+        self.since.max(self.progress)
+    }
+
     /// Until when the client was promised that the connection, which is idle, stays open; `None` where nothing was
     /// promised, or the connection is not idle.
     pub fn promised_until(&self) -> Option<Time> {
