@@ -1,10 +1,63 @@
-//! A hash for connection numbers, which we count up ourselves and no peer chooses.
+//! Places by connection numbers, which we count up ourselves and no peer chooses.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map from connection numbers.
-pub(crate) type IdMap<V> = HashMap<u64, V, BuildHasherDefault<IdHasher>>;
+type IdMap<V> = HashMap<u64, V, BuildHasherDefault<IdHasher>>;
+
+/// How many maps share the numbers.
+const MAPS: usize = 64;
+
+/// Up to so many numbers of one map are found without anything being allocated or given back.
+const FEW: usize = 3;
+
+/// The places of connections, by their numbers.
+///
+/// Many small maps instead of a large one. That one would be copied whole whenever there are twice as many connections, or
+/// half as many; and it would be a block of a kind of which the allocator opens half a megabyte for the first. Up to 14,000
+/// connections none of these maps is.
+#[derive(Debug)]
+pub(crate) struct IdPlaces(Box<[IdMap<u32>; MAPS]>);
+
+impl Default for IdPlaces {
+    fn default() -> Self {
+        Self(Box::new(std::array::from_fn(|_| IdMap::default())))
+    }
+}
+
+impl IdPlaces {
+    /// The map of a number. They are counted up, so that each map has its share.
+    const fn of(id: u64) -> usize {
+        id as usize % MAPS
+    }
+
+    /// A number's place.
+    pub(crate) fn get(&self, id: u64) -> Option<usize> {
+        self.0[Self::of(id)].get(&id).map(|&place| place as usize)
+    }
+
+    /// Notes a number's place. The one that it had, if it had one.
+    pub(crate) fn insert(&mut self, id: u64, place: usize) -> Option<usize> {
+        let place = u32::try_from(place).expect("memory ends before four billion connections");
+        self.0[Self::of(id)].insert(id, place).map(|former| former as usize)
+    }
+
+    /// Forgets a number. The place that it had.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<usize> {
+        let map = &mut self.0[Self::of(id)];
+        let place = map.remove(&id)?;
+        if map.capacity() > 4 * map.len().max(FEW) {
+            map.shrink_to(2 * map.len());
+        }
+        Some(place as usize)
+    }
+
+    /// How many numbers have a place.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(HashMap::len).sum()
+    }
+}
 
 /// Multiplies by a constant without pattern and folds the product, so that numbers in even steps spread over all bits.
 #[derive(Clone, Copy, Default)]
@@ -36,6 +89,24 @@ mod tests {
     use std::hash::BuildHasher;
 
     use super::*;
+
+    #[test]
+    fn numbers_have_their_places_and_what_a_crowd_took_is_given_back() {
+        let mut places = IdPlaces::default();
+        for id in 0..10_000 {
+            assert_eq!(places.insert(id, 2 * id as usize), None);
+        }
+        assert_eq!((places.len(), places.get(9_999), places.get(10_000)), (10_000, Some(19_998), None));
+        assert_eq!((places.insert(7, 1), places.remove(7), places.remove(7)), (Some(14), Some(1), None));
+        // A place has sixteen bytes and one more, and there are twice as many of them as are taken, at most.
+        let largest = places.0.iter().map(|map| 17 * map.capacity() * 8 / 7).max();
+        assert!(largest <= Some(8 * 1024), "{largest:?}");
+        for id in 0..10_000 {
+            places.remove(id);
+        }
+        let capacity: usize = places.0.iter().map(HashMap::capacity).sum();
+        assert!(places.len() == 0 && capacity <= 4 * FEW * MAPS, "{capacity}");
+    }
 
     #[test]
     fn numbers_in_steps_spread() {

@@ -9,7 +9,7 @@ use sheave_lifecycle::phase::{Phase, Side};
 use sheave_lifecycle::places::Places;
 
 use crate::histogram::micros;
-use crate::ids::IdMap;
+use crate::ids::IdPlaces;
 
 /// A connection as it stood when the list was read.
 ///
@@ -64,14 +64,11 @@ struct Entry {
 pub(crate) struct LiveList {
     // A connection keeps its place as long as it lives, so that the list can be read in several goes.
     entries: Places<Entry>,
-    places: [IdMap<usize>; 2],
+    places: [IdPlaces; 2],
     parked: u64,
     /// Since its first connection.
     since: Option<Instant>,
 }
-
-/// Up to so many connections of a side are found without anything being allocated or given back.
-const FEW: usize = 64;
 
 impl LiveList {
     /// A connection came to be.
@@ -100,15 +97,15 @@ impl LiveList {
 
     /// A connection's ends became known better. Nothing, if it is not in the list.
     pub(crate) fn identify(&mut self, identified: &Identified) {
-        let place = self.places[identified.side as usize].get(&identified.id.0);
-        if let Some(entry) = place.and_then(|&place| self.entries.get_mut(place)) {
+        let place = self.places[identified.side as usize].get(identified.id.0);
+        if let Some(entry) = place.and_then(|place| self.entries.get_mut(place)) {
             entry.ends = KeptEnds::new(identified.peer, identified.local);
         }
     }
 
     /// A connection moved. Nothing, if it is not in the list.
     pub(crate) fn update(&mut self, moved: &Moved) -> Option<Traffic> {
-        let place = *self.places[moved.side as usize].get(&moved.id.0)?;
+        let place = self.places[moved.side as usize].get(moved.id.0)?;
         let entry = self.entries.get_mut(place)?;
         let traffic = Traffic {
             received: moved.bytes_in.saturating_sub(entry.bytes_in),
@@ -124,8 +121,8 @@ impl LiveList {
 
     /// An upstream connection came out of the pool, and begins an exchange.
     pub(crate) fn reuse(&mut self, id: ConnectionId) {
-        let place = self.places[Side::Upstream as usize].get(&id.0);
-        if let Some(entry) = place.and_then(|&place| self.entries.get_mut(place)) {
+        let place = self.places[Side::Upstream as usize].get(id.0);
+        if let Some(entry) = place.and_then(|place| self.entries.get_mut(place)) {
             self.parked -= is_parked(entry.phase);
             entry.phase = Phase::Request;
             entry.exchanges += 1;
@@ -134,11 +131,7 @@ impl LiveList {
 
     /// A connection ended. Nothing, if it is not in the list.
     pub(crate) fn remove(&mut self, closed: &Closed) -> Option<Traffic> {
-        let places = &mut self.places[closed.side as usize];
-        let place = places.remove(&closed.id.0)?;
-        if places.capacity() > 4 * places.len().max(FEW) {
-            places.shrink_to(2 * places.len());
-        }
+        let place = self.places[closed.side as usize].remove(closed.id.0)?;
         let entry = self.vacate(place)?;
         Some(Traffic {
             received: closed.bytes_in.saturating_sub(entry.bytes_in),
@@ -309,7 +302,6 @@ mod tests {
         for id in 0..10_000 {
             assert!(list.remove(&closed(Side::Downstream, id, 0)).is_some());
         }
-        let capacity = list.places[Side::Downstream as usize].capacity();
-        assert!(list.entries.end() <= 64 && capacity <= 4 * FEW, "{} and {capacity}", list.entries.end());
+        assert!(list.entries.end() <= 64, "{}", list.entries.end());
     }
 }
