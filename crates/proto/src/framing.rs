@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 
 use crate::error::ProtocolError;
-use crate::fields::Fields;
+use crate::fields::{Fields, Repeated};
 use crate::grammar::{NotDecimal, decimal, is_token, trim};
 use crate::head::{RequestHead, ResponseHead};
 use crate::known::Known;
@@ -168,10 +168,19 @@ const fn undeclared(version: Version, ends: bool) -> BodyLength {
 }
 
 fn declared_by_fields(version: Version, ends: bool, fields: &Fields) -> Result<BodyLength, ProtocolError> {
+    declared_by(version, ends, fields.get_only(Known::ContentLength), fields.get_only(Known::TransferEncoding))
+}
+
+/// What the one line of either name says, where there is one.
+pub(crate) fn declared_by(
+    version: Version,
+    ends: bool,
+    content_length: Result<Option<&[u8]>, Repeated>,
+    transfer_encoding: Result<Option<&[u8]>, Repeated>,
+) -> Result<BodyLength, ProtocolError> {
     // RFC 9112 §6.3 lets equal repetitions pass; whoever sends them wants two readers to disagree.
-    let content_length = fields.get_only(Known::ContentLength).map_err(|_| ProtocolError::RepeatedContentLength)?;
-    let transfer_encoding =
-        fields.get_only(Known::TransferEncoding).map_err(|_| ProtocolError::InvalidTransferEncoding)?;
+    let content_length = content_length.map_err(|_| ProtocolError::RepeatedContentLength)?;
+    let transfer_encoding = transfer_encoding.map_err(|_| ProtocolError::InvalidTransferEncoding)?;
     match (content_length, transfer_encoding) {
         (None, None) => Ok(undeclared(version, ends)),
         (Some(_), Some(_)) => Err(ProtocolError::ContentLengthWithTransferEncoding),

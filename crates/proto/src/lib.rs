@@ -25,6 +25,7 @@ pub mod known_set;
 pub mod limits;
 mod lines;
 pub mod list;
+pub mod mapped_head;
 pub mod multiplex;
 pub mod read_head;
 pub mod role;

@@ -6,9 +6,10 @@ use http::{Method, StatusCode};
 use crate::error::Misuse;
 use crate::framing::{BodyLength, allows_content};
 use crate::grammar::is_target;
-use crate::head::{RequestHead, ResponseHead};
+use crate::head::RequestHead;
 use crate::known::Known;
 use crate::known_set::KnownSet;
+use crate::mapped_head::AnyResponseHead;
 use crate::version::Version;
 
 /// What a message says about the connection after it (RFC 9110 §7.6.1, RFC 9112 §9.6).
@@ -104,28 +105,28 @@ pub fn write_request_head(
 /// line, or with another `connection` than `Upgrade` (RFC 9110 §7.8). Nothing is written then.
 pub fn write_response_head(
     out: &mut BytesMut,
-    head: &ResponseHead,
+    head: &impl AnyResponseHead,
     request_method: &Method,
     peer: Version,
     body: BodyLength,
     connection: ConnectionField,
 ) -> Result<BodyLength, Misuse> {
-    let (status, fields) = (head.status(), head.fields());
+    let status = head.status();
     if status.is_informational() && peer < Version::Http11 {
         return Err(Misuse::InformationalToHttp10);
     }
     let upgrade = connection == ConnectionField::Upgrade;
-    if status == StatusCode::SWITCHING_PROTOCOLS && !(upgrade && fields.contains(Known::Upgrade)) {
+    if status == StatusCode::SWITCHING_PROTOCOLS && !(upgrade && head.contains(Known::Upgrade)) {
         return Err(Misuse::SwitchWithoutUpgrade);
     }
-    let upgrade = upgrade || (status == StatusCode::UPGRADE_REQUIRED && fields.contains(Known::Upgrade));
+    let upgrade = upgrade || (status == StatusCode::UPGRADE_REQUIRED && head.contains(Known::Upgrade));
     let (declared, effective) = response_framing(status, request_method, peer, body);
 
-    out.reserve(head.reason().len() + fields.written_bytes() + OWN_BYTES);
+    out.reserve(head.reason().len() + head.written_bytes() + OWN_BYTES);
     out.extend_from_slice(&status_line(status));
     out.extend_from_slice(head.reason());
     out.extend_from_slice(b"\r\n");
-    fields.write_to(out, not_sent(upgrade));
+    head.write_to(out, not_sent(upgrade));
     write_framing(out, declared);
     let close = connection == ConnectionField::Close || effective == BodyLength::UntilClose;
     let promise = match connection {
@@ -220,6 +221,7 @@ fn write_connection(out: &mut BytesMut, options: &[(bool, &[u8])]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::head::ResponseHead;
     use ConnectionField::{Close, KeepAlive, KeepAliveFor, Omit, Upgrade};
 
     type Lines<'a> = &'a [(&'a str, &'a str)];

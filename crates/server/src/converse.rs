@@ -24,7 +24,7 @@ use crate::body::{BodyError, Part, RequestBody};
 use crate::callee::{Callee, Once};
 use crate::error::HandlerError;
 use crate::exchange::{Exchange, Expired};
-use crate::http_types::{fill, head_of, spare, trailers_of};
+use crate::http_types::{fill, head_of, own_head, spare_map, trailers_of};
 use crate::interim::Interim;
 use crate::slot::{Demand, Slot};
 use crate::upgrade::{Protocol, Upgrading};
@@ -89,19 +89,15 @@ pub async fn converse_with<S: Socket, C: Callee>(
     let feeder = Feeder::of(exchange, callee.wants_interim());
     let mut turn = Turn { clock: exchange.clock(), now: None, has_slept: false };
     poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| callee.poll_ready(cx))).await??;
-    let mut request = Request::new(feeder.body(exchange));
-    if let Err(answer) = fill(&mut request, exchange) {
-        exchange.answer(&answer);
-        return Ok(());
-    }
-    let upgrading = feeder.extend(&mut request, exchange);
+    let mut upgrading = None;
+    let Some(request) = feeder.request(exchange, &mut upgrading) else { return Ok(()) };
     let begun = {
         let mut call = pin!(callee.call(request));
         let called = poll_fn(|cx| {
             feeder.poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| {
                 let output = ready!(call.as_mut().poll(cx));
                 // Here, where it is: handed on by one future after the other, it would be moved by each.
-                Poll::Ready(C::reply(output).and_then(|it| feeder.begin(exchange, turn, it, upgrading.is_some())))
+                Poll::Ready(C::reply(output).and_then(|it| feeder.begin(exchange, turn, it, &mut upgrading)))
             })
         })
         .await;
@@ -111,23 +107,17 @@ pub async fn converse_with<S: Socket, C: Callee>(
         }
         called??
     };
-    match (begun, upgrading) {
-        (Begun::Sending(body, length), _) => {
-            let mut response = Sending { body: pin!(body), length, has_begun: false };
-            poll_fn(|cx| {
-                feeder.poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| {
-                    response.poll_send(cx, exchange, turn.now())
-                })
-            })
-            .await??;
-        }
-        (Begun::Whole, _) => {}
-        (Begun::Switching(mut head), Some(upgrading)) => {
-            // In a box, so that those who do not switch have no place for it.
-            return Box::pin(upgrading.switch(exchange, &mut head)).await;
-        }
-        (Begun::Switching(_), None) => return Err(HandlerError::Failed("upgrade-not-offered")),
-    }
+    let (body, length) = match begun {
+        Begun::Sending(body, length) => (body, length),
+        Begun::Whole => return feeder.finish(exchange).await,
+        // In a box, so that those who do not switch have no place for it.
+        Begun::Switching(mut head, upgrading) => return Box::pin(upgrading.switch(exchange, &mut head)).await,
+    };
+    let mut response = Sending { body: pin!(body), length, has_begun: false };
+    poll_fn(|cx| {
+        feeder.poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| response.poll_send(cx, exchange, turn.now()))
+    })
+    .await??;
     feeder.finish(exchange).await
 }
 
@@ -156,7 +146,7 @@ enum Begun<B> {
     /// It has ended with its head.
     Whole,
     /// It is to make the connection a tunnel, and nothing is written. Seldom: in a box, so that a response is small.
-    Switching(Box<ResponseHead>),
+    Switching(Box<ResponseHead>, Upgrading),
 }
 
 /// The connection's side of what was given away with a request: its body, and the way for interim responses. Nothing where
@@ -180,6 +170,24 @@ impl Feeder {
         let has_body = !exchange.has_whole_request();
         let slot = (has_body || wants_interim).then(|| Arc::new(Slot::new(has_body)));
         Self { slot, wants_interim }
+    }
+
+    /// The request of `exchange`, and what becomes of the connection if it is to switch. `None` for one that `http` cannot hold,
+    /// which is answered.
+    ///
+    /// Not where it is called: of what was lent there, the future would keep a place to its end.
+    fn request<S: Socket>(
+        &self,
+        exchange: &mut Exchange<'_, S>,
+        upgrading: &mut Option<Upgrading>,
+    ) -> Option<Request<RequestBody>> {
+        let mut request = Request::new(self.body(exchange));
+        if let Err(answer) = fill(&mut request, exchange) {
+            exchange.answer(&answer);
+            return None;
+        }
+        *upgrading = self.extend(&mut request, exchange);
+        Some(request)
     }
 
     /// The body of the request of `exchange`.
@@ -217,22 +225,23 @@ impl Feeder {
         exchange: &mut Exchange<'_, S>,
         turn: &mut Turn,
         response: Response<B>,
-        may_switch: bool,
+        upgrading: &mut Option<Upgrading>,
     ) -> Result<Begun<B>, HandlerError> {
         let (parts, body) = response.into_parts();
         let method = exchange.request().method();
-        let is_switch = may_switch && switches(method, parts.status);
-        let (mut head, length) = head_of(parts, &body.size_hint(), method)?;
+        let upgrading = upgrading.take_if(|_| switches(method, parts.status));
+        let (mut head, length) = head_of(&parts, &body.size_hint(), method)?;
         // RFC 9110 §10.1.1: a client that was not asked for its content may never send it.
         let is_uninvited = exchange.awaits_continue();
         self.send_interim(exchange)?;
-        if is_switch {
-            return Ok(Begun::Switching(Box::new(head)));
+        if let Some(upgrading) = upgrading {
+            let head = own_head(&head).map_err(|error| HandlerError::Failed(error.label()))?;
+            return Ok(Begun::Switching(Box::new(head), upgrading));
         }
         // However long the service has taken.
         turn.now = None;
-        exchange.send_head_at(&mut head, length, turn.now())?;
-        spare(head);
+        exchange.send_mapped(&mut head, length, turn.now())?;
+        spare_map(parts.headers);
         if let Some(slot) = self.slot.as_ref().filter(|_| is_uninvited) {
             slot.fail(BodyError::ExchangeOver);
         }

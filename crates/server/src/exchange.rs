@@ -23,6 +23,7 @@ use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
 use sheave_proto::known::Known;
+use sheave_proto::mapped_head::MappedHead;
 use sheave_proto::version::Version;
 
 use crate::answer::Answer;
@@ -295,6 +296,22 @@ impl<S: Socket> Exchange<'_, S> {
             let _ = head.fields_mut().push_text(Known::Date, [date_at(clock, now).as_text()]);
         }
         carried!(&mut self.carrier, it => it.send_head(head, body, now))
+            .map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
+        if !head.status().is_informational() {
+            self.record.status = head.status().as_u16();
+        }
+        Ok(())
+    }
+
+    /// As [`Self::send_head_at`], out of a map.
+    pub(crate) fn send_mapped(
+        &mut self,
+        head: &mut MappedHead<'_>,
+        body: BodyLength,
+        now: Time,
+    ) -> Result<(), HandlerError> {
+        head.set_date(date_at(self.clock(), now));
+        carried!(&mut self.carrier, it => it.send_mapped(head, body, now))
             .map_err(|misuse| HandlerError::Misuse(misuse.label()))?;
         if !head.status().is_informational() {
             self.record.status = head.status().as_u16();

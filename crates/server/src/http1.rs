@@ -21,6 +21,7 @@ use sheave_proto::error::Misuse;
 use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::{RequestHead, ResponseHead};
+use sheave_proto::mapped_head::{AnyResponseHead, MappedHead};
 use sheave_proto::role::Server;
 use sheave_proto::state::{Persistence, State};
 use sheave_proto::version::Version;
@@ -192,12 +193,16 @@ impl<S: Socket> Http1<'_, S> {
         Trouble::Gone("client-gone")
     }
 
-    pub(crate) fn send_head(&mut self, head: &ResponseHead, body: BodyLength, now: Time) -> Result<(), Misuse> {
+    pub(crate) fn send_head(&mut self, head: &impl AnyResponseHead, body: BodyLength, now: Time) -> Result<(), Misuse> {
         if self.drain.is_draining() && self.is_last_word() || self.drain.pressure().is_on() && self.is_alone() {
             self.leg.machine_mut().start_drain();
         }
         let (machine, out) = self.leg.machine_and_outbox();
         machine.send_head(head, body, out, now)
+    }
+
+    pub(crate) fn send_mapped(&mut self, head: &MappedHead<'_>, body: BodyLength, now: Time) -> Result<(), Misuse> {
+        self.send_head(head, body, now)
     }
 
     pub(crate) fn switch(&mut self, head: &ResponseHead, now: Time) -> Result<(), Misuse> {

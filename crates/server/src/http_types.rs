@@ -6,10 +6,11 @@ use http::response::Parts;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body::SizeHint;
 use sheave_net::socket::Socket;
-use sheave_proto::error::ProtocolError;
+use sheave_proto::error::{InvalidField, ProtocolError};
 use sheave_proto::fields::Fields;
-use sheave_proto::framing::{BodyLength, allows_content, declared_length};
+use sheave_proto::framing::{BodyLength, allows_content};
 use sheave_proto::head::ResponseHead;
+use sheave_proto::mapped_head::MappedHead;
 use sheave_proto::version::Version;
 
 use crate::answer::Answer;
@@ -34,39 +35,26 @@ pub(crate) fn fill<S: Socket, B>(request: &mut Request<B>, exchange: &Exchange<'
         Version::Http2 => http::Version::HTTP_2,
     };
     let map = request.headers_mut();
-    *map = SPARE_MAP.take();
+    if let Some(spare) = SPARE_MAP.take() {
+        *map = spare;
+    }
     let is_filled = head.fields().append_to(map);
     is_filled.map_err(|_| Answer::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too-many-fields"))
 }
-
-/// How much memory is left to the next response: some usual lines are far less.
-const MAX_SPARE_BYTES: usize = 4096;
 
 /// For how many names there may be room in a map that is left to the next request.
 const MAX_SPARE_NAMES: usize = 64;
 
 thread_local! {
-    /// The memory of the last head that this thread has sent, without a line.
-    static SPARE: Cell<Fields> = const { Cell::new(Fields::new()) };
-
     /// The map of the last response's fields, without a line: a new one costs as much as reading some.
-    static SPARE_MAP: Cell<HeaderMap> = Cell::new(HeaderMap::new());
+    static SPARE_MAP: Cell<Option<HeaderMap>> = const { Cell::new(None) };
 }
 
 /// Leaves the memory of a response's fields to those of the next request.
-fn spare_map(mut map: HeaderMap) {
+pub(crate) fn spare_map(mut map: HeaderMap) {
     if (1..=MAX_SPARE_NAMES).contains(&map.capacity()) {
         map.clear();
-        SPARE_MAP.set(map);
-    }
-}
-
-/// Leaves the memory of a head that was sent to the next one.
-pub(crate) fn spare(mut head: ResponseHead) {
-    let mut fields = std::mem::take(head.fields_mut());
-    if fields.iter().map(|field| field.value().len()).sum::<usize>() <= MAX_SPARE_BYTES {
-        fields.clear();
-        SPARE.set(fields);
+        SPARE_MAP.set(Some(map));
     }
 }
 
@@ -77,20 +65,17 @@ pub(crate) fn spare(mut head: ResponseHead) {
 ///
 /// # Errors
 /// [`HandlerError::Failed`] with what contradicts itself.
-pub(crate) fn head_of(
-    parts: Parts,
+pub(crate) fn head_of<'p>(
+    parts: &'p Parts,
     hint: &SizeHint,
     method: &Method,
-) -> Result<(ResponseHead, BodyLength), HandlerError> {
+) -> Result<(MappedHead<'p>, BodyLength), HandlerError> {
     // RFC 9110 §15.2: a client would go on waiting for the final one. A 101 is judged where it is sent.
     if parts.status.is_informational() && parts.status != StatusCode::SWITCHING_PROTOCOLS {
         return Err(HandlerError::Failed("interim-status"));
     }
-    let mut head = ResponseHead::new(parts.status);
-    *head.fields_mut() = SPARE.take();
-    head.fields_mut().push_all(&parts.headers).map_err(|error| HandlerError::Failed(error.label()))?;
-    spare_map(parts.headers);
-    let declared = declared_length(&head).map_err(|error| HandlerError::Failed(error.label()))?;
+    let head = MappedHead::new(parts.status, &parts.headers).map_err(|error| HandlerError::Failed(error.label()))?;
+    let declared = head.declared_length().map_err(|error| HandlerError::Failed(error.label()))?;
     let has_content = allows_content(parts.status, method);
     let length = match (declared, hint.exact()) {
         (BodyLength::Known(len), Some(exact)) if has_content && len != exact => {
@@ -104,6 +89,16 @@ pub(crate) fn head_of(
         (_, None) => BodyLength::Chunked,
     };
     Ok((head, length))
+}
+
+/// The same head in lines of our own.
+///
+/// # Errors
+/// None for names that were looked at.
+pub(crate) fn own_head(head: &MappedHead<'_>) -> Result<ResponseHead, InvalidField> {
+    let mut own = ResponseHead::new(head.status());
+    own.fields_mut().push_all(head.map())?;
+    Ok(own)
 }
 
 /// Trailer fields that `http` can hold.
@@ -145,7 +140,7 @@ mod tests {
             }
             let (parts, ()) = response.body(()).unwrap().into_parts();
             let hint = exact.map_or_else(SizeHint::new, SizeHint::with_exact);
-            let length = head_of(parts, &hint, &method).map(|(_, length)| length);
+            let length = head_of(&parts, &hint, &method).map(|(_, length)| length);
             assert_eq!(length, expected.map_err(HandlerError::Failed), "{method} {status} {fields:?} {exact:?}");
         }
     }

@@ -13,6 +13,7 @@ use crate::body::{BodyEvent, BodyWriter};
 use crate::error::{Misuse, ProtocolError};
 use crate::framing::{self, BodyLength};
 use crate::head::{RequestHead, ResponseHead};
+use crate::mapped_head::AnyResponseHead;
 use crate::role::Server;
 use crate::state::{RequestState, ResponseState, Step};
 use crate::version::Version;
@@ -203,7 +204,7 @@ impl Connection<Server> {
     /// [`Misuse`] when no response is owed, or the head contradicts itself. Nothing is written then.
     pub fn send_head(
         &mut self,
-        head: &ResponseHead,
+        head: &impl AnyResponseHead,
         body: BodyLength,
         out: &mut BytesMut,
         now: Time,

@@ -22,6 +22,8 @@ use sheave_proto::fields::Fields;
 use sheave_proto::framing::BodyLength;
 use sheave_proto::h2_code::ErrorCode;
 use sheave_proto::head::{RequestHead, ResponseHead};
+use sheave_proto::known::Known;
+use sheave_proto::mapped_head::MappedHead;
 use sheave_proto::role::Server;
 use sheave_proto::state::State;
 use sheave_proto::stream::Stream;
@@ -29,6 +31,7 @@ use sheave_proto::version::Version;
 
 use crate::carrier::{Trouble, is_answering};
 use crate::guard::Course;
+use crate::http_types::own_head;
 use crate::http2::link::{Flushes, Link};
 
 /// How many frames of content go into one batch.
@@ -325,6 +328,14 @@ impl Http2 {
         let is_interim = head.status().is_informational();
         self.respond(response, is_interim, is_end);
         Ok(())
+    }
+
+    pub(crate) fn send_mapped(&mut self, head: &MappedHead<'_>, body: BodyLength, now: Time) -> Result<(), Misuse> {
+        let mut own = own_head(head).map_err(|_| Misuse::InvalidField)?;
+        if let Some(date) = head.date() {
+            let _ = own.fields_mut().push_text(Known::Date, [date.as_text()]);
+        }
+        self.send_head(&own, body, now)
     }
 
     pub(crate) fn switch(&mut self, head: &ResponseHead, now: Time) -> Result<(), Misuse> {
