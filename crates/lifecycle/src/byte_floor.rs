@@ -20,34 +20,42 @@ pub struct ByteFloor {
     pub window: Duration,
 }
 
-/// What is left of a sender's allowance, in microseconds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub struct Allowance(u64);
+/// What is left of a sender's allowance: microseconds, and one, so that `Option<Allowance>` is eight bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Allowance(NonZeroU64);
 
 impl ByteFloor {
     /// The allowance with which a body begins.
     pub fn begin(&self) -> Allowance {
-        Allowance(micros(self.window))
+        Allowance::of(micros(self.window))
     }
 }
 
 impl Allowance {
+    const fn of(micros: u64) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(micros))
+    }
+
+    const fn micros(self) -> u64 {
+        self.0.get() - 1
+    }
+
     /// What is left after the sender was waited for so long.
     #[must_use]
     pub fn spend(self, waited: Duration) -> Self {
-        Self(self.0.saturating_sub(micros(waited)))
+        Self::of(self.micros().saturating_sub(micros(waited)))
     }
 
     /// What it has after so many bytes came.
     #[must_use]
     pub fn earn(self, bytes: usize, floor: &ByteFloor) -> Self {
         let earned = (bytes as u64).saturating_mul(1_000_000) / floor.per_second;
-        Self(self.0.saturating_add(earned).min(micros(floor.window)))
+        Self::of(self.micros().saturating_add(earned).min(micros(floor.window)))
     }
 
     /// How long the sender may still be waited for if nothing comes.
     pub const fn left(self) -> Duration {
-        Duration::from_micros(self.0)
+        Duration::from_micros(self.micros())
     }
 }
 

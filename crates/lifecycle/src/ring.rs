@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// How many events are kept.
-const KEPT: u8 = 6;
+const KEPT: usize = 6;
 
 /// What happened on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,9 +30,9 @@ pub enum Happening {
 /// Every connection has one, so it is written small: amounts are told up to 256 MiB, and moments up to five days.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring {
-    events: [(u32, Packed); KEPT as usize],
+    /// The last one first.
+    events: [(u32, Packed); KEPT],
     len: u8,
-    next: u8,
 }
 
 impl Default for Ring {
@@ -44,7 +44,7 @@ impl Default for Ring {
 impl Ring {
     /// The ring of a connection that came to be just now.
     pub const fn new() -> Self {
-        Self { events: [(0, Packed::of(Happening::Opened)); KEPT as usize], len: 1, next: 1 }
+        Self { events: [(0, Packed::of(Happening::Opened)); KEPT], len: 1 }
     }
 
     /// Notes what happened when the connection was so old.
@@ -52,25 +52,20 @@ impl Ring {
         // In 64 bits: this is done for each read and write.
         let tenths = age.as_secs().saturating_mul(10_000).saturating_add(u64::from(age.subsec_nanos() / 100_000));
         let at = u32::try_from(tenths).unwrap_or(u32::MAX);
-        let last = usize::from(if self.next == 0 { KEPT } else { self.next } - 1);
-        let before = self.events[last].1;
-        let now = Packed::of(happening);
+        let (before, now) = (self.events[0].1, Packed::of(happening));
         if before.kind() == now.kind() {
-            self.events[last] = (at, before.and(now));
+            self.events[0] = (at, before.and(now));
         } else {
-            self.events[usize::from(self.next)] = (at, now);
-            self.next = if self.next == KEPT - 1 { 0 } else { self.next + 1 };
-            self.len = (self.len + 1).min(KEPT);
+            // Some forty bytes, which takes less than to reckon in a circle.
+            self.events.copy_within(..KEPT - 1, 1);
+            self.events[0] = (at, now);
+            self.len = (self.len + 1).min(KEPT as u8);
         }
     }
 
     /// The events in their order, with tenths of a millisecond since the connection came to be.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Happening)> + '_ {
-        let first = (self.next + KEPT - self.len) % KEPT;
-        (0..self.len).map(move |place| {
-            let (at, packed) = self.events[usize::from((first + place) % KEPT)];
-            (at, packed.happening())
-        })
+        self.events[..usize::from(self.len)].iter().rev().map(|&(at, packed)| (at, packed.happening()))
     }
 }
 
@@ -167,7 +162,7 @@ mod tests {
             ring.note(Happening::Read(round), at(6_000_000));
             ring.note(Happening::Written(round), at(6_000_000));
         }
-        assert_eq!(ring.iter().count(), usize::from(KEPT));
+        assert_eq!(ring.iter().count(), KEPT);
         assert_eq!(ring.iter().last(), Some((60_000, Happening::Written(19))));
         assert_eq!(ring.iter().next(), Some((60_000, Happening::Read(17))));
     }
@@ -186,7 +181,7 @@ mod tests {
             Happening::Shut,
             Happening::Opened,
         ];
-        for events in [&events[..KEPT.into()], &events[events.len() - usize::from(KEPT)..]] {
+        for events in [&events[..KEPT], &events[events.len() - KEPT..]] {
             events.iter().for_each(|&event| ring.note(event, at(0)));
             assert!(ring.iter().map(|(_, event)| event).eq(events.iter().copied()));
         }
