@@ -373,6 +373,6 @@ fn a_declared_length_is_kept() {
 
 #[test]
 fn readers_and_writers_are_small() {
-    assert!(size_of::<BodyReader>() <= 80, "{}", size_of::<BodyReader>());
+    assert!(size_of::<BodyReader>() <= 56, "{}", size_of::<BodyReader>());
     assert!(size_of::<BodyWriter>() <= 16);
 }
