@@ -181,7 +181,7 @@ impl Fields {
     /// # Errors
     /// [`InvalidField::Value`] when all lines together exceed 4 GiB; nothing is changed then.
     // Inline, so that what is known of the name and the parts when this is compiled is copied without a call.
-    #[inline]
+    #[inline(always)]
     pub fn push_text<const N: usize>(&mut self, name: Known, value: [Text<'_>; N]) -> Result<(), InvalidField> {
         let line = self.store(name, value)?;
         self.lines.push(line);
@@ -326,7 +326,7 @@ impl Fields {
     }
 
     /// Appends a line's bytes, as we write it, and says where they stand.
-    #[inline]
+    #[inline(always)]
     fn store<const N: usize>(&mut self, name: Known, value: [Text<'_>; N]) -> Result<Line, InvalidField> {
         let begin = name.line_begin();
         let line = self.begin_line(Some(name), begin.len() - 2, value.iter().map(|part| part.len()).sum())?;
@@ -339,7 +339,7 @@ impl Fields {
     }
 
     /// The place of a line whose bytes, as we write it, are about to be appended.
-    #[inline]
+    #[inline(always)]
     fn begin_line(&mut self, known: Option<Known>, name_len: usize, value_len: usize) -> Result<Line, InvalidField> {
         let line = Line {
             start: u32::try_from(self.bytes.len()).map_err(|_| InvalidField::Value)?,
