@@ -89,31 +89,31 @@ pub async fn converse_with<S: Socket, C: Callee>(
     let feeder = Feeder::of(exchange, callee.wants_interim());
     let mut turn = Turn { clock: exchange.clock(), now: None, has_slept: false };
     poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| callee.poll_ready(cx))).await??;
-    let mut upgrading = None;
-    let Some(request) = feeder.request(exchange, &mut upgrading) else { return Ok(()) };
-    let begun = {
-        let mut call = pin!(callee.call(request));
-        let called = poll_fn(|cx| {
-            feeder.poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| {
+    let mut way = Way { length: BodyLength::None, upgrading: None, switch: None };
+    let Some(request) = feeder.request(exchange, &mut way) else { return Ok(()) };
+    let body = {
+        // In a box of its own, made there: with whatever the service waits for, the exchange's would be of a size that an
+        // allocator has not at hand.
+        let mut call = Box::into_pin(Box::write(Box::new_uninit(), callee.call(request)));
+        poll_fn(|cx| {
+            let begun = feeder.poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| {
                 let output = ready!(call.as_mut().poll(cx));
                 // Here, where it is: handed on by one future after the other, it would be moved by each.
-                Poll::Ready(C::reply(output).and_then(|it| feeder.begin(exchange, turn, it, &mut upgrading)))
-            })
+                Poll::Ready(C::reply(output).and_then(|response| feeder.begin(exchange, turn, response, &mut way)))
+            });
+            if let Poll::Ready(Err(_)) = begun {
+                // What its future holds may want to know that the body has failed: for its log, or to clean up.
+                let _ = call.as_mut().poll(cx);
+            }
+            begun
         })
-        .await;
-        if called.is_err() {
-            // What its future holds may want to know that the body has failed: for its log, or to clean up.
-            poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
-        }
-        called??
+        .await??
     };
-    let (body, length) = match begun {
-        Begun::Sending(body, length) => (body, length),
-        Begun::Whole => return feeder.finish(exchange).await,
+    if let (Some(upgrading), Some(head)) = (way.upgrading.take(), way.switch.take()) {
         // In a box, so that those who do not switch have no place for it.
-        Begun::Switching(mut head, upgrading) => return Box::pin(upgrading.switch(exchange, &mut head)).await,
-    };
-    let mut response = Sending { body: pin!(body), length, has_begun: false };
+        return Box::pin(upgrading.switch(exchange, head)).await;
+    }
+    let mut response = Sending { body: pin!(body), length: way.length, has_begun: false };
     poll_fn(|cx| {
         feeder.poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| response.poll_send(cx, exchange, turn.now()))
     })
@@ -139,14 +139,13 @@ impl Turn {
     }
 }
 
-/// A response that has begun.
-enum Begun<B> {
-    /// Its head is written, its body is to follow.
-    Sending(B, BodyLength),
-    /// It has ended with its head.
-    Whole,
-    /// It is to make the connection a tunnel, and nothing is written. Seldom: in a box, so that a response is small.
-    Switching(Box<ResponseHead>, Upgrading),
+/// How a response goes on once its head is written, apart from its body.
+struct Way {
+    length: BodyLength,
+    /// What becomes of the connection if it is to switch.
+    upgrading: Option<Upgrading>,
+    /// It is to: with this head, which is not written yet. Seldom: in a box, so that there is a place for it and no more.
+    switch: Option<Box<ResponseHead>>,
 }
 
 /// The connection's side of what was given away with a request: its body, and the way for interim responses. Nothing where
@@ -172,21 +171,17 @@ impl Feeder {
         Self { slot, wants_interim }
     }
 
-    /// The request of `exchange`, and what becomes of the connection if it is to switch. `None` for one that `http` cannot hold,
+    /// The request of `exchange`. `None` for one that `http` cannot hold,
     /// which is answered.
     ///
     /// Not where it is called: of what was lent there, the future would keep a place to its end.
-    fn request<S: Socket>(
-        &self,
-        exchange: &mut Exchange<'_, S>,
-        upgrading: &mut Option<Upgrading>,
-    ) -> Option<Request<RequestBody>> {
+    fn request<S: Socket>(&self, exchange: &mut Exchange<'_, S>, way: &mut Way) -> Option<Request<RequestBody>> {
         let mut request = Request::new(self.body(exchange));
         if let Err(answer) = fill(&mut request, exchange) {
             exchange.answer(&answer);
             return None;
         }
-        *upgrading = self.extend(&mut request, exchange);
+        way.upgrading = self.extend(&mut request, exchange);
         Some(request)
     }
 
@@ -219,33 +214,35 @@ impl Feeder {
         Some(upgrading)
     }
 
-    /// Writes the head of the service's response.
+    /// Writes the head of the service's response. Gives its body, if any is to follow.
     fn begin<S: Socket, B: Body>(
         &self,
         exchange: &mut Exchange<'_, S>,
         turn: &mut Turn,
         response: Response<B>,
-        upgrading: &mut Option<Upgrading>,
-    ) -> Result<Begun<B>, HandlerError> {
+        way: &mut Way,
+    ) -> Result<Option<B>, HandlerError> {
         let (parts, body) = response.into_parts();
         let method = exchange.request().method();
-        let upgrading = upgrading.take_if(|_| switches(method, parts.status));
+        let is_switch = way.upgrading.is_some() && switches(method, parts.status);
         let (mut head, length) = head_of(&parts, &body.size_hint(), method)?;
         // RFC 9110 §10.1.1: a client that was not asked for its content may never send it.
         let is_uninvited = exchange.awaits_continue();
         self.send_interim(exchange)?;
-        if let Some(upgrading) = upgrading {
-            let head = own_head(&head).map_err(|error| HandlerError::Failed(error.label()))?;
-            return Ok(Begun::Switching(Box::new(head), upgrading));
+        if is_switch {
+            way.switch = Some(Box::new(own_head(&head).map_err(|error| HandlerError::Failed(error.label()))?));
+            return Ok(None);
         }
         // However long the service has taken.
-        turn.now = None;
-        exchange.send_mapped(&mut head, length, turn.now())?;
+        let now = exchange.look();
+        turn.now = Some(now);
+        exchange.send_mapped(&mut head, length, now)?;
         spare_map(parts.headers);
         if let Some(slot) = self.slot.as_ref().filter(|_| is_uninvited) {
             slot.fail(BodyError::ExchangeOver);
         }
-        Ok(if exchange.has_answered() { Begun::Whole } else { Begun::Sending(body, length) })
+        way.length = length;
+        Ok((!exchange.has_answered()).then_some(body))
     }
 
     /// What the body's reader wants, which the task is woken for if it is not there yet.
@@ -410,9 +407,9 @@ fn fields_of(fields: &HeaderMap) -> Result<Fields, HandlerError> {
     Fields::try_from(fields).map_err(|error| HandlerError::Failed(error.label()))
 }
 
-/// A response's body on its way.
+/// A response's body on its way, if it has one.
 struct Sending<'b, B> {
-    body: Pin<&'b mut B>,
+    body: Pin<&'b mut Option<B>>,
     length: BodyLength,
     has_begun: bool,
 }
@@ -425,24 +422,25 @@ impl<B: Body> Sending<'_, B> {
         exchange: &mut Exchange<'_, S>,
         now: Time,
     ) -> Poll<Result<(), HandlerError>> {
-        loop {
+        while let Some(mut body) = self.body.as_mut().as_pin_mut() {
             // The head waits for the first of the body, which is often here: one write for both.
             if self.has_begun {
                 ready!(exchange.poll_flush(cx, now))?;
             }
-            match ready!(self.body.as_mut().poll_frame(cx)) {
+            match ready!(body.as_mut().poll_frame(cx)) {
                 None => return Poll::Ready(exchange.send_body(cx, now, &[], true, None)),
                 Some(Err(_)) => return Poll::Ready(Err(HandlerError::Failed("body-failed"))),
                 Some(Ok(frame)) => {
-                    let is_end = self.body.is_end_stream();
+                    let is_end = body.is_end_stream();
                     self.send_frame(cx, exchange, now, frame, is_end)?;
                 }
             }
             self.has_begun = true;
             if exchange.has_answered() {
-                return Poll::Ready(Ok(()));
+                break;
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     fn send_frame<S: Socket>(

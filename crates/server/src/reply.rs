@@ -38,10 +38,13 @@ enum Content {
     None,
     Whole(Bytes),
     Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>),
-    File {
-        file: File,
-        left: u64,
-    },
+    /// In a box, so that a response is small.
+    File(Box<FileContent>),
+}
+
+struct FileContent {
+    file: File,
+    left: u64,
 }
 
 impl ReplyBody {
@@ -63,8 +66,8 @@ impl ReplyBody {
 
     /// The content of `file` from where it stands, `len` bytes of it. A file that turns out to be shorter cuts the response
     /// off, visibly.
-    pub const fn file(file: File, len: u64) -> Self {
-        Self { content: Content::File { file, left: len }, trailers: None }
+    pub fn file(file: File, len: u64) -> Self {
+        Self { content: Content::File(Box::new(FileContent { file, left: len })), trailers: None }
     }
 
     /// The same with trailer fields behind it, where the connection has a place for them: chunked in HTTP/1.1, and HTTP/2.
@@ -107,12 +110,12 @@ impl Body for ReplyBody {
             Content::None => None,
             Content::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
             Content::Stream(stream) => ready!(stream.as_mut().poll_next(cx)),
-            Content::File { file, left } => ready!(poll_file(file, left, cx)),
+            Content::File(content) => ready!(poll_file(content, cx)),
         };
         let is_over = match &self.content {
             Content::None | Content::Whole(_) => true,
             Content::Stream(_) => !matches!(data, Some(Ok(_))),
-            Content::File { left, .. } => *left == 0 || data.as_ref().is_some_and(Result::is_err),
+            Content::File(content) => content.left == 0 || data.as_ref().is_some_and(Result::is_err),
         };
         if is_over {
             self.content = Content::None;
@@ -133,13 +136,16 @@ impl Body for ReplyBody {
             _ if self.trailers.is_some() => SizeHint::new(),
             Content::None => SizeHint::with_exact(0),
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::File { left, .. } => SizeHint::with_exact(*left),
+            Content::File(content) => SizeHint::with_exact(content.left),
             Content::Stream(_) => SizeHint::new(),
         }
     }
 }
 
-fn poll_file(file: &mut File, left: &mut u64, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+fn poll_file(
+    FileContent { file, left }: &mut FileContent,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, BoxError>>> {
     let len = usize::try_from(*left).unwrap_or(usize::MAX).min(FILE_READ_BYTES);
     if len == 0 {
         return Poll::Ready(None);

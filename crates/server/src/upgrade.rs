@@ -133,9 +133,9 @@ impl Upgrading {
     pub(crate) async fn switch<S: Socket>(
         self,
         exchange: &mut Exchange<'_, S>,
-        head: &mut ResponseHead,
+        mut head: Box<ResponseHead>,
     ) -> Result<(), HandlerError> {
-        exchange.switch(head)?;
+        exchange.switch(&mut head)?;
         exchange.flush().await?;
         let (mut ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         if self.0.send(Upgraded(theirs)).is_err() {
