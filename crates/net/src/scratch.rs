@@ -10,13 +10,14 @@ use std::sync::Arc;
 /// a seventh more, 16 KiB twice as much.
 pub const SCRATCH_BYTES: usize = 128 * 1024;
 
-/// How many connections of a thread may keep what a read left for them where it lies. What is left for others is copied.
-const MAX_KEPT: usize = 8;
+/// How many connections of a thread may keep what a read left for them where it lies, and how many buffers wait for their turn.
+/// What is left for further ones is copied, which costs less than yet another buffer.
+const MAX_KEPT: usize = 2;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// One that came back while there was another.
-    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Those that came back.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     /// As many others hold it as there are buffers that connections keep.
     static KEPT: Arc<()> = Arc::new(());
 }
@@ -63,8 +64,7 @@ pub(crate) fn with_whole_scratch<T>(use_it: impl FnOnce(&mut Vec<u8>) -> T) -> T
     SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
         Ok(mut buffer) => {
             if buffer.is_empty() {
-                *buffer = SPARE.take();
-                buffer.resize(SCRATCH_BYTES, 0);
+                *buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SCRATCH_BYTES]);
             }
             use_it(&mut buffer)
         }
@@ -73,7 +73,7 @@ pub(crate) fn with_whole_scratch<T>(use_it: impl FnOnce(&mut Vec<u8>) -> T) -> T
 }
 
 /// What a read brought and nobody has taken yet, in the buffer into which it was read: the thread goes on with another one
-/// until this one comes back. That a body which came with its head is copied would cost as much as its way to the origin.
+/// until this one comes back. So a body that came with its head is not copied on its way.
 #[derive(Debug)]
 pub(crate) struct Rest {
     buffer: Vec<u8>,
@@ -110,15 +110,11 @@ impl Deref for Rest {
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        // Where the thread is ending, or both are there or in use, it is freed like anything else.
-        for place in [&SCRATCH, &SPARE] {
-            let buffer = &mut self.buffer;
-            let put_back = |place: &RefCell<Vec<u8>>| match place.try_borrow_mut() {
-                Ok(mut place) if place.is_empty() => std::mem::swap(&mut *place, buffer),
-                _ => {}
-            };
-            let _ = place.try_with(put_back);
-        }
+        // Where the thread is ending, it is freed like anything else.
+        let _ = SPARE.try_with(|spare| match spare.try_borrow_mut() {
+            Ok(mut spare) if spare.len() < MAX_KEPT => spare.push(std::mem::take(&mut self.buffer)),
+            _ => {}
+        });
     }
 }
 
@@ -149,7 +145,7 @@ mod tests {
         assert_eq!(&*rest, b"");
         drop(rest);
         let rest = kept(b"ab").unwrap();
-        assert_eq!(with_scratch(|buffer| buffer.as_ptr()), place, "the spare one");
+        assert_eq!(with_scratch(|buffer| (buffer.as_ptr(), buffer.len())), (place, SCRATCH_BYTES), "the spare one");
         drop(rest);
     }
 
@@ -159,5 +155,7 @@ mod tests {
         assert!(kept(b"abc").is_none());
         all.pop();
         assert!(kept(b"abc").is_some());
+        drop(all);
+        assert_eq!(SPARE.with_borrow(Vec::len), MAX_KEPT);
     }
 }
