@@ -1,6 +1,7 @@
 //! Attempts at one exchange: on which origin and connection, and whether there is another.
 
 use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,7 +15,7 @@ use sheave_client::pool::Pool;
 use sheave_lifecycle::close::CloseReason;
 use sheave_lifecycle::keep_alive::Reuse;
 use sheave_lifecycle::observe::UpstreamPart;
-use sheave_lifecycle::retry::{Attempt, GiveUp, Progress, Verdict, judge};
+use sheave_lifecycle::retry::{Attempt, Evidence, GiveUp, Progress, Verdict, judge};
 use sheave_net::dial::Connect;
 use sheave_net::endpoint::{Announced, Endpoint, Manner, Protocols};
 use sheave_net::socket::Socket;
@@ -45,6 +46,17 @@ pub(crate) enum Tried {
     Failed(Failure),
 }
 
+/// What is remembered from one attempt at an exchange to the next.
+#[derive(Default)]
+struct Tries {
+    made: u32,
+    replay: Replay,
+    /// The origins that could not be reached.
+    refused: Vec<usize>,
+    has_failed_on_one: bool,
+    last_evidence: Option<Evidence>,
+}
+
 impl<C: Connect, G> Proxy<C, G> {
     /// Sends the request on until it is answered, or cannot be.
     pub(crate) async fn forward<D: Socket>(
@@ -56,69 +68,85 @@ impl<C: Connect, G> Proxy<C, G> {
     where
         G: Gateway<D>,
     {
-        let mut replay = Replay::default();
-        let mut refused: SmallVec<[usize; 4]> = SmallVec::new();
-        let mut made = 0;
-        let mut has_failed_on_one = false;
-        let mut last_evidence = None;
+        let mut tries = Tries::default();
         self.note_request();
-        let mut upstream = self.gateway.choose_upstream(exchange, Attempts::new(made, &refused), context).await;
+        let mut upstream = self.gateway.choose_upstream(exchange, Attempts::new(0, &[]), context).await;
         loop {
             if upstream.is_none() && !exchange.can_answer() {
                 return Ok(());
             }
-            made += 1;
+            tries.made += 1;
             exchange.note_attempt();
-            let (end, origin) = match upstream.take() {
-                None => (Tried::Failed(Failure::Unresolved), None),
-                Some(upstream) => {
-                    let origin = identity(upstream.origin());
-                    let is_fresh = has_failed_on_one;
-                    (self.attempt(exchange, body, &upstream, is_fresh, &mut replay, context).await, Some(origin))
-                }
+            let end = match &upstream {
+                None => Tried::Failed(Failure::Unresolved),
+                Some(upstream) => self.attempt(exchange, body, upstream, &mut tries, context).await,
             };
             let failure = match end {
                 Tried::Done => return Ok(()),
                 Tried::Client(gone) => return Err(gone),
                 Tried::Failed(failure) => failure,
             };
-            exchange.note_sent(failure.progress().sent());
-            if !failure.is_of_the_origin() {
-                // What became of one connection may be about to become of its like: the next attempt is on a fresh one.
-                has_failed_on_one = true;
-            } else if let Some(origin) = origin {
-                refused.push(origin);
-                let other = self.gateway.choose_upstream(exchange, Attempts::new(made, &refused), context).await;
-                upstream = other.filter(|other| !refused.contains(&identity(other.origin())));
-                if !exchange.can_answer() {
-                    return Ok(());
-                }
+            let origin = upstream.take().map(|upstream| identity(upstream.origin()));
+            // What seldom happens has no room in every exchange.
+            match Box::pin(self.recover(exchange, failure, origin, &mut tries, context)).await {
+                ControlFlow::Continue(next) => upstream = next,
+                ControlFlow::Break(end) => return end,
             }
-            match self.judge(exchange, &failure, &replay, upstream.is_some(), made) {
-                Verdict::Retry(evidence) => {
-                    exchange.note_retry(evidence);
-                    last_evidence = Some(evidence);
-                    let wait = self.backoff(made);
-                    if !failure.is_of_the_origin() && made > 1 && sleep(exchange, wait).await.is_err() {
-                        return Err(HandlerError::Client);
-                    }
-                    if upstream.is_none() {
-                        let attempts = Attempts::new(made, &refused);
-                        upstream = self.gateway.choose_upstream(exchange, attempts, context).await;
-                    }
+        }
+    }
+
+    /// Decides what follows an attempt that failed, and does it: goes on with another one, for which an origin may be known,
+    /// or answers.
+    async fn recover<D: Socket>(
+        &self,
+        exchange: &mut Exchange<'_, D>,
+        failure: Failure,
+        origin: Option<usize>,
+        tries: &mut Tries,
+        context: &mut G::Context,
+    ) -> ControlFlow<Result<(), HandlerError>, Option<G::Upstream>>
+    where
+        G: Gateway<D>,
+    {
+        let mut upstream = None;
+        exchange.note_sent(failure.progress().sent());
+        if !failure.is_of_the_origin() {
+            // What became of one connection may be about to become of its like: the next attempt is on a fresh one.
+            tries.has_failed_on_one = true;
+        } else if let Some(origin) = origin {
+            tries.refused.push(origin);
+            let attempts = Attempts::new(tries.made, &tries.refused);
+            let other = self.gateway.choose_upstream(exchange, attempts, context).await;
+            upstream = other.filter(|other| !tries.refused.contains(&identity(other.origin())));
+            if !exchange.can_answer() {
+                return ControlFlow::Break(Ok(()));
+            }
+        }
+        match self.judge(exchange, &failure, &tries.replay, upstream.is_some(), tries.made) {
+            Verdict::Retry(evidence) => {
+                exchange.note_retry(evidence);
+                tries.last_evidence = Some(evidence);
+                let wait = self.backoff(tries.made);
+                if !failure.is_of_the_origin() && tries.made > 1 && sleep(exchange, wait).await.is_err() {
+                    return ControlFlow::Break(Err(HandlerError::Client));
                 }
-                Verdict::Give(why) => {
-                    let mut answer = failure.answer();
-                    answer.attempts = made;
-                    answer.evidence = last_evidence;
-                    answer.gave_up = Some(why);
-                    if exchange.can_answer() {
-                        return self.refuse(exchange, answer, context).await;
-                    }
-                    exchange.note_error(answer.cause);
-                    exchange.truncate(CloseReason::OtherSide);
-                    return Ok(());
+                if upstream.is_none() {
+                    let attempts = Attempts::new(tries.made, &tries.refused);
+                    upstream = self.gateway.choose_upstream(exchange, attempts, context).await;
                 }
+                ControlFlow::Continue(upstream)
+            }
+            Verdict::Give(why) => {
+                let mut answer = failure.answer();
+                answer.attempts = tries.made;
+                answer.evidence = tries.last_evidence;
+                answer.gave_up = Some(why);
+                if exchange.can_answer() {
+                    return ControlFlow::Break(self.refuse(exchange, answer, context).await);
+                }
+                exchange.note_error(answer.cause);
+                exchange.truncate(CloseReason::OtherSide);
+                ControlFlow::Break(Ok(()))
             }
         }
     }
@@ -161,54 +189,52 @@ impl<C: Connect, G> Proxy<C, G> {
         exchange: &mut Exchange<'_, D>,
         body: BodyLength,
         upstream: &G::Upstream,
-        is_fresh: bool,
-        replay: &mut Replay,
+        tries: &mut Tries,
         context: &mut G::Context,
     ) -> Tried
     where
         G: Gateway<D>,
     {
-        let endpoints = endpoints(upstream.origin(), exchange);
         let is_tunnel = asks_for_tunnel(exchange.request());
-        let endpoints = if is_tunnel { for_tunnel(&endpoints) } else { endpoints };
-        let reuse = self.reuse(exchange, is_fresh, is_tunnel);
-        let mut call = match self.checkout(exchange, &endpoints, upstream, reuse) {
-            Some(call) => call,
-            // What seldom happens has no room in every exchange.
-            None => match Box::pin(self.reach(exchange, &endpoints, upstream, reuse)).await {
-                Ok(call) => call,
-                Err(end) => return end,
-            },
-        };
+        // Where it stays until it is over, as it would have a place of its own in the exchange for each time it is moved.
+        let mut slot;
+        {
+            let endpoints = endpoints(upstream.origin(), exchange);
+            let endpoints = if is_tunnel { for_tunnel(&endpoints) } else { endpoints };
+            let reuse = self.reuse(exchange, tries.has_failed_on_one, is_tunnel);
+            slot = self.checkout(exchange, &endpoints, upstream, reuse);
+            if slot.is_none() {
+                // What seldom happens has no room in every exchange.
+                match Box::pin(self.reach(exchange, &endpoints, upstream, reuse)).await {
+                    Ok(call) => slot = Some(call),
+                    Err(end) => return end,
+                }
+            }
+        }
+        let Some(call) = &mut slot else { return Tried::Failed(Failure::Unresolved) };
         let began = exchange.now();
-        exchange.note_upstream(UpstreamPart {
-            address: call.address(),
-            connection: call.connection_id(),
-            is_reused: call.is_reused(),
-            response_after: None,
-        });
+        exchange.note_upstream(told_of(call, None));
         if is_tunnel && let Err(end) = Box::pin(beside(exchange, call.settled())).await {
             return end;
         }
-        let translation = match self.send_head(exchange, &mut call, body, upstream.origin(), is_tunnel) {
+        let translation = match self.send_head(exchange, call, body, upstream.origin(), is_tunnel) {
             Ok(translation) => translation,
             Err(error) => return Tried::Failed(Failure::Call(error, call.progress())),
         };
         let keeps_body =
             is_idempotent(exchange.request().method()) || self.config.trust_idempotency_key || call.can_be_refused();
-        let (kept, is_end) = replay.kept();
+        let (kept, is_end) = tries.replay.kept();
         if (!kept.is_empty() || is_end)
-            && let Err(error) = send_kept(&mut call, began, kept, is_end).await
+            && let Err(error) = Box::pin(send_kept(call, began, kept, is_end)).await
         {
             return Tried::Failed(Failure::Call(error, call.progress()));
         }
-        let (id, address, is_reused) = (call.connection_id(), call.address(), call.is_reused());
         let mut pump = Pump {
             exchange,
-            call: &mut call,
+            call,
             config: &self.config,
             translation,
-            replay,
+            replay: &mut tries.replay,
             keeps_body,
             holds_head: G::HAS_FILTERS,
             answered_at: None,
@@ -218,39 +244,15 @@ impl<C: Connect, G> Proxy<C, G> {
             true => Box::pin(self.pump(&mut pump, context)).await,
         };
         if let Some(at) = pump.answered_at {
-            let response_after = Some(at.since(began));
-            exchange.note_upstream(UpstreamPart { address, connection: id, is_reused, response_after });
+            exchange.note_upstream(told_of(call, Some(at.since(began))));
         }
         exchange.note_sent(call.progress().sent());
-        match pumped {
-            Pumped::Done => {
-                call.finish();
-                Tried::Done
-            }
-            Pumped::Answered | Pumped::Held(_) => {
-                if call.has_whole_response() {
-                    call.finish();
-                } else {
-                    call.abandon(CloseReason::OtherSide);
-                }
-                Tried::Done
-            }
-            Pumped::Switched => {
-                Box::pin(tunnel::relay(exchange, call)).await.map_or_else(Tried::Client, |()| Tried::Done)
-            }
-            Pumped::Client(gone) => {
-                call.abandon(CloseReason::OtherSide);
-                Tried::Client(gone)
-            }
-            Pumped::Origin(error) => {
-                let progress = call.progress();
-                // A rule that only a proxy knows is one that the connection's machine did not end it for.
-                if let CallError::Protocol(broken) = error {
-                    call.abandon(CloseReason::Protocol(broken.label()));
-                }
-                Tried::Failed(Failure::Call(error, progress))
-            }
+        if let Pumped::Switched = pumped
+            && let Some(relay) = slot.take().map(|call| Box::pin(tunnel::relay(exchange, call)))
+        {
+            return relay.await.map_or_else(Tried::Client, |()| Tried::Done);
         }
+        slot.map_or(Tried::Done, |call| conclude(call, pumped))
     }
 
     /// Whether the client vouches for its request, and may.
@@ -320,7 +322,7 @@ impl<C: Connect, G> Proxy<C, G> {
         body: BodyLength,
         origin: &Origin,
         is_tunnel: bool,
-    ) -> Result<Option<Translation>, CallError> {
+    ) -> Result<Option<Box<Translation>>, CallError> {
         let now = exchange.now();
         let request = exchange.request_mut();
         // RFC 9112 §3.2: a request of HTTP/1.0 may come without Host; ours must have one.
@@ -346,13 +348,53 @@ impl<C: Connect, G> Proxy<C, G> {
             };
             call.send_head(request, &format!("{}{path}", origin.base_path()), body, now)?;
         }
-        Ok(translation.flatten())
+        Ok(translation.flatten().map(Box::new))
     }
 
     /// The upper half of an interval that doubles with each attempt: spread, and never nothing.
     fn backoff(&self, made: u32) -> Duration {
         let whole = self.config.retry.backoff.saturating_mul(1 << made.saturating_sub(2).min(6));
         whole.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+/// What is told of the connection that carries a call.
+fn told_of<U: Socket>(call: &Call<U>, response_after: Option<Duration>) -> UpstreamPart {
+    UpstreamPart {
+        address: call.address(),
+        connection: call.connection_id(),
+        is_reused: call.is_reused(),
+        response_after,
+    }
+}
+
+/// Lets go of a call that was pumped, and says how its attempt ended.
+fn conclude<U: Socket>(call: Call<U>, pumped: Pumped) -> Tried {
+    match pumped {
+        Pumped::Done => {
+            call.finish();
+            Tried::Done
+        }
+        Pumped::Answered | Pumped::Held(_) | Pumped::Switched => {
+            if call.has_whole_response() {
+                call.finish();
+            } else {
+                call.abandon(CloseReason::OtherSide);
+            }
+            Tried::Done
+        }
+        Pumped::Client(gone) => {
+            call.abandon(CloseReason::OtherSide);
+            Tried::Client(gone)
+        }
+        Pumped::Origin(error) => {
+            let progress = call.progress();
+            // A rule that only a proxy knows is one that the connection's machine did not end it for.
+            if let CallError::Protocol(broken) = error {
+                call.abandon(CloseReason::Protocol(broken.label()));
+            }
+            Tried::Failed(Failure::Call(error, progress))
+        }
     }
 }
 

@@ -210,6 +210,6 @@ mod tests {
     /// It is a part of the box that every exchange has.
     #[test]
     fn what_is_remembered_of_an_exchange_is_small() {
-        assert!(future_size(handling) <= 1120, "{}", future_size(handling));
+        assert!(future_size(handling) <= 752, "{}", future_size(handling));
     }
 }

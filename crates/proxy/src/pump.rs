@@ -53,7 +53,7 @@ pub(crate) struct Pump<'p, 'c, D: Socket, U: Socket> {
     pub(crate) call: &'p mut Call<U>,
     pub(crate) config: &'p Settled,
     /// The request went out in other words than the client's.
-    pub(crate) translation: Option<Translation>,
+    pub(crate) translation: Option<Box<Translation>>,
     pub(crate) replay: &'p mut Replay,
     /// Whether the body is worth keeping for another attempt.
     pub(crate) keeps_body: bool,
@@ -158,7 +158,7 @@ impl<D: Socket, U: Socket> Pump<'_, '_, D, U> {
             return Poll::Pending;
         }
         let (exchange, config, answered_at) = (&mut *self.exchange, self.config, &mut self.answered_at);
-        let (translation, holds_head) = (self.translation.as_ref(), self.holds_head);
+        let (translation, holds_head) = (self.translation.as_deref(), self.holds_head);
         let waker = cx.waker();
         let moved = self.call.poll_response_with(cx, now, |batch| {
             let cx = &mut Context::from_waker(waker);
