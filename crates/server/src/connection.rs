@@ -224,10 +224,12 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Every idle client has one of these, in the allocation of its task; tokio adds some 100 bytes, and rounds up to 128.
+    /// Every idle client has one of these in the allocation of its task, to which tokio adds 104 bytes. With a socket of 48
+    /// bytes, as a proxy has, that fits into 512. What does not takes a block of 768: the allocator meets a task's alignment
+    /// with a larger block where its size is no power of two.
     #[test]
     fn an_idle_connection_is_small() {
-        let (leg, whole) = (size_of::<ServerLeg<TcpStream>>(), future_size(serve::<TcpStream, Nobody>));
-        assert!(whole <= leg + 160, "a connection's task has {whole} bytes, its leg {leg}");
+        let task = future_size(serve::<TcpStream, Nobody>) - size_of::<TcpStream>() + 48 + 104;
+        assert!(task <= 512, "a connection's task has {task} bytes");
     }
 }

@@ -45,3 +45,16 @@ pub(crate) trait Role: Clone + Send + 'static {
     /// The worker's last connection has ended: whatever else its handler holds can go.
     fn ended(_: &Self::Handler) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `sheave-server` reckons with so much where it says how large a connection's task may be. Where assertions are checked,
+    /// mio's sockets have eight bytes more.
+    #[test]
+    fn a_client_socket_is_small() {
+        let checked = if cfg!(debug_assertions) { 8 } else { 0 };
+        assert!(size_of::<ClientSocket>() <= 48 + checked, "{}", size_of::<ClientSocket>());
+    }
+}
