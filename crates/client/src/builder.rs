@@ -15,12 +15,12 @@ use sheave_net::dial_tls::TlsConnector;
 use sheave_net::endpoint::Protocols;
 use sheave_net::lookup::{Lookup, SystemLookup};
 use sheave_net::resolve::ResolvePlan;
+use sheave_net::stream::KernelStream;
 use sheave_net::tcp_connect::TcpConnector;
 use sheave_net::tls::client::ClientTls;
 use sheave_net::tls::stream::Stream;
 use sheave_proto::config::{ConnectionConfig, Timeouts};
 use sheave_proto::limits::Limits;
-use tokio::net::TcpStream;
 
 use crate::client::Client;
 use crate::config::ClientConfig;
@@ -33,7 +33,7 @@ use crate::total::Total;
 pub type SystemConnector = TlsConnector<TcpConnector>;
 
 /// A connection of the [`SystemConnector`].
-pub type SystemSocket = Stream<TcpStream>;
+pub type SystemSocket = Stream<KernelStream>;
 
 /// A client in the making. Every timeout and limit is on; names that users of Go and reqwest know are kept.
 ///

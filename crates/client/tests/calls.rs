@@ -25,12 +25,12 @@ use sheave_lifecycle::phase::Side;
 use sheave_lifecycle::retry::Progress;
 use sheave_net::clock::Clock;
 use sheave_net::endpoint::Endpoint;
+use sheave_net::stream::KernelStream;
 use sheave_net::tcp_connect::TcpConnector;
 use sheave_proto::error::{Misuse, ProtocolError};
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::RequestHead;
 use sheave_proto::known::Known;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// A pool, and a witness of its connections.
@@ -46,7 +46,7 @@ impl Rig {
         Self { pool: Pool::new(TcpConnector::default(), config, clock, recorder.clone()), recorder, clock }
     }
 
-    async fn call(&self, address: SocketAddr) -> Call<TcpStream> {
+    async fn call(&self, address: SocketAddr) -> Call<KernelStream> {
         self.pool.acquire(&[address.into()], Reuse::Usual).await.unwrap()
     }
 
@@ -72,17 +72,17 @@ fn request(method: Method) -> RequestHead {
     head
 }
 
-fn send_head(call: &mut Call<TcpStream>, rig: &Rig, body: BodyLength) {
+fn send_head(call: &mut Call<KernelStream>, rig: &Rig, body: BodyLength) {
     call.send_head(&request(Method::POST), "/", body, rig.clock.now()).unwrap();
 }
 
 /// Gives the whole request to the kernel.
-async fn send(call: &mut Call<TcpStream>, rig: &Rig) {
+async fn send(call: &mut Call<KernelStream>, rig: &Rig) {
     send_head(call, rig, BodyLength::Known(5));
     send_body(call, rig, b"hello", true).await;
 }
 
-async fn send_body(call: &mut Call<TcpStream>, rig: &Rig, data: &[u8], is_end: bool) {
+async fn send_body(call: &mut Call<KernelStream>, rig: &Rig, data: &[u8], is_end: bool) {
     let mut data = Some(data);
     poll_fn(|cx| {
         let now = rig.clock.now();
@@ -95,7 +95,7 @@ async fn send_body(call: &mut Call<TcpStream>, rig: &Rig, data: &[u8], is_end: b
 }
 
 /// Reads one piece of the response: its status if that came with it, and whether it was the last.
-async fn receive(call: &mut Call<TcpStream>, rig: &Rig) -> Result<(Option<u16>, bool), CallError> {
+async fn receive(call: &mut Call<KernelStream>, rig: &Rig) -> Result<(Option<u16>, bool), CallError> {
     poll_fn(|cx| {
         call.poll_response_with(cx, rig.clock.now(), |batch| {
             (batch.head.map(|head| head.status().as_u16()), batch.is_end)
@@ -105,7 +105,7 @@ async fn receive(call: &mut Call<TcpStream>, rig: &Rig) -> Result<(Option<u16>, 
 }
 
 /// Reads all of the response.
-async fn receive_all(call: &mut Call<TcpStream>, rig: &Rig) -> Result<u16, CallError> {
+async fn receive_all(call: &mut Call<KernelStream>, rig: &Rig) -> Result<u16, CallError> {
     let mut status = 0;
     loop {
         let (head, is_end) = receive(call, rig).await?;

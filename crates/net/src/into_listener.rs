@@ -84,7 +84,8 @@ mod tests {
             let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let accepted = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
             assert_eq!(accepted.peer, client.local_addr().ok());
-            assert!(accepted.socket.nodelay().unwrap());
+            let descriptor = accepted.socket.descriptor().unwrap();
+            assert!(socket2::SockRef::from(&descriptor).tcp_nodelay().unwrap());
             let _itself: TcpAcceptor = listener.into_listener().unwrap();
         }
     }

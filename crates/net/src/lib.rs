@@ -4,6 +4,7 @@
 
 pub mod accept_backoff;
 pub mod alarm;
+mod backlog;
 pub mod balance;
 mod bell;
 pub mod bind_error;
@@ -31,6 +32,7 @@ pub mod resolve;
 pub mod scratch;
 pub mod secured;
 pub mod socket;
+pub mod stream;
 pub mod tcp_connect;
 pub mod tcp_listen;
 pub mod tcp_options;

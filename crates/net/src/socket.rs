@@ -1,13 +1,12 @@
 //! A connected socket, and the questions to the kernel that tokio does not pass on.
 
-use std::io::{self, Read as _};
-use std::mem::MaybeUninit;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sheave_lifecycle::errno::{Errno, IoFault, Op};
-use socket2::{SockRef, Socket as RawSocket};
+use sheave_lifecycle::errno::IoFault;
+use socket2::SockRef;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::handshake::HandshakeError;
 use crate::secured::Secured;
+use crate::stream::{probe, read_now};
 
 /// What the kernel knows of a connection on which nothing is expected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +48,12 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
     /// Whether the handshake is going to say who the peer is. Until then [`Self::peer`] is whoever speaks for it.
     fn awaits_peer(&self) -> bool {
         false
+    }
+
+    /// Whether the runtime watches it, so that nothing has to be asked of the kernel for its reader to be woken. Default: true.
+    /// Where not, the first read that finds nothing has it watched.
+    fn is_watched(&self) -> bool {
+        true
     }
 
     /// Asks the kernel whether the connection is still good. One system call; takes no byte off the stream of content.
@@ -119,20 +125,6 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {
     fn local(&self) -> Option<SocketAddr>;
 }
 
-fn probe(socket: &RawSocket) -> Liveness {
-    let mut byte = [MaybeUninit::<u8>::uninit()];
-    loop {
-        // The descriptor is non-blocking, so the peek is too.
-        return match socket.peek(&mut byte) {
-            Ok(0) => Liveness::Closed,
-            Ok(_) => Liveness::Unasked,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Liveness::Alive,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Liveness::Failed(IoFault { op: Op::Read, errno: Errno::of(&error) }),
-        };
-    }
-}
-
 macro_rules! kernel_socket {
     ($socket:ty, $peer:expr, $local:expr) => {
         impl Socket for $socket {
@@ -141,12 +133,11 @@ macro_rules! kernel_socket {
             }
 
             fn probe(&mut self) -> Liveness {
-                probe(&SockRef::from(&*self))
+                probe(&*self)
             }
 
             fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                // The descriptor is non-blocking, so this is too.
-                (&*SockRef::from(&*self)).read(buffer)
+                read_now(&*self, buffer)
             }
 
             fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -1,5 +1,6 @@
 //! Makes TCP connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,15 +8,17 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
 use socket2::{Domain, Socket as RawSocket, Type};
-use tokio::net::{TcpSocket, TcpStream};
 
 use crate::dial::Connect;
 use crate::endpoint::Endpoint;
+use crate::socket::Socket;
+use crate::stream::KernelStream;
 use crate::tcp_options::TcpOptions;
 
-// Of asm-generic/errno.h: an option that the kernel does not know, and a protocol.
+// Of asm-generic/errno.h: an option that the kernel does not know, a protocol, and what goes on without the caller.
 const ENOPROTOOPT: Errno = Errno(92);
 const EPROTONOSUPPORT: Errno = Errno(93);
+const EINPROGRESS: Errno = Errno(115);
 
 /// Makes TCP connections with the options and from the addresses that it is given.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -36,7 +39,7 @@ impl TcpConnector {
         }
     }
 
-    fn prepare(&self, address: SocketAddr) -> Result<TcpSocket, IoFault> {
+    fn prepare(&self, address: SocketAddr) -> Result<RawSocket, IoFault> {
         let refused = |error: io::Error| IoFault::new(Op::Connect, &error);
         let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, None).map_err(refused)?;
         socket.set_nonblocking(true).map_err(refused)?;
@@ -50,21 +53,21 @@ impl TcpConnector {
             }
             socket.bind(&local.into()).map_err(refused)?;
         }
-        Ok(TcpSocket::from_std_stream(socket.into()))
+        Ok(socket)
     }
 }
 
 impl Connect for TcpConnector {
-    type Socket = TcpStream;
+    type Socket = KernelStream;
 
-    async fn connect(&self, endpoint: &Endpoint) -> Result<TcpStream, IoFault> {
+    async fn connect(&self, endpoint: &Endpoint) -> Result<KernelStream, IoFault> {
         if !endpoint.manner().is_bare() {
             // Never in the clear, or unannounced, what was to be otherwise.
             return Err(IoFault { op: Op::Connect, errno: EPROTONOSUPPORT });
         }
         let address = endpoint.address();
         let socket = self.prepare(address)?;
-        let stream = socket.connect(address).await.map_err(|error| IoFault::new(Op::Connect, &error))?;
+        let stream = connect(socket, address).await.map_err(|error| IoFault::new(Op::Connect, &error))?;
         if is_connected_to_itself(&stream, address) {
             return Err(IoFault { op: Op::Connect, errno: Errno::ECONNREFUSED });
         }
@@ -72,11 +75,21 @@ impl Connect for TcpConnector {
     }
 }
 
+async fn connect(socket: RawSocket, address: SocketAddr) -> io::Result<KernelStream> {
+    match socket.connect(&address.into()) {
+        Err(error) if Errno::of(&error) != EINPROGRESS => return Err(error),
+        _ => {}
+    }
+    let mut stream = KernelStream::new(socket.into());
+    poll_fn(|cx| stream.poll_connected(cx)).await?;
+    Ok(stream)
+}
+
 /// Whether both ends are the same. When an origin on this machine is down and its port lies in the range of local ports,
 /// the kernel may choose that port for us, and TCP's simultaneous open (RFC 9293 §3.5) connects us to ourselves: we would
 /// answer our own request, and keep the origin from coming back.
-fn is_connected_to_itself(stream: &TcpStream, address: SocketAddr) -> bool {
-    stream.local_addr().is_ok_and(|local| local.port() == address.port() && local.ip() == address.ip())
+fn is_connected_to_itself(stream: &KernelStream, address: SocketAddr) -> bool {
+    stream.local().is_some_and(|local| local.port() == address.port() && local.ip() == address.ip())
 }
 
 #[cfg(test)]
@@ -106,9 +119,10 @@ mod tests {
         let connector = TcpConnector { tcp, ..TcpConnector::default() };
         let mut client = connector.connect(&listener.local_addr().unwrap().into()).await.unwrap();
         let (mut server, _) = listener.accept().await.unwrap();
-        assert!(client.nodelay().unwrap());
-        assert!(SockRef::from(&client).keepalive().unwrap());
-        assert_eq!(SockRef::from(&client).tcp_user_timeout().unwrap(), Some(Duration::from_secs(9)));
+        let descriptor = client.descriptor().unwrap();
+        let options = SockRef::from(&descriptor);
+        assert!(options.tcp_nodelay().unwrap() && options.keepalive().unwrap());
+        assert_eq!(options.tcp_user_timeout().unwrap(), Some(Duration::from_secs(9)));
         client.write_all(b"x").await.unwrap();
         assert_eq!(server.read_u8().await.unwrap(), b'x');
     }
@@ -120,7 +134,7 @@ mod tests {
         let local = Ipv4Addr::new(127, 0, 0, 5);
         let connector = TcpConnector { local_v4: Some(local), ..TcpConnector::default() };
         let prepared = connector.prepare(address).unwrap();
-        let bound = prepared.local_addr().unwrap();
+        let bound = prepared.local_addr().unwrap().as_socket().unwrap();
         assert_eq!((bound.ip(), bound.port()), (local.into(), 0), "no port is taken yet");
         drop(prepared);
         let _client = connector.connect(&address.into()).await.unwrap();
@@ -155,10 +169,11 @@ mod tests {
     async fn knows_a_connection_to_itself() {
         let (socket, address) = nobody();
         socket.set_nonblocking(true).unwrap();
-        let stream = TcpSocket::from_std_stream(socket.into()).connect(address).await.unwrap();
+        let stream = connect(socket, address).await.unwrap();
         assert!(is_connected_to_itself(&stream, address));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let other = listener.local_addr().unwrap();
-        assert!(!is_connected_to_itself(&TcpStream::connect(other).await.unwrap(), other));
+        let stream = TcpConnector::default().connect(&other.into()).await.unwrap();
+        assert!(!is_connected_to_itself(&stream, other));
     }
 }

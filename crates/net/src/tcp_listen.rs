@@ -2,14 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use sheave_lifecycle::errno::{IoFault, Op};
 use socket2::{Domain, SockFilter, SockRef, Socket as RawSocket, Type};
-use tokio::net::{TcpListener, TcpStream};
 
+use crate::backlog::{Arrival, Backlog, canonical};
 use crate::bind_error::{BindError, Place};
 use crate::listen::{Accepted, Listener};
+use crate::socket::Socket;
+use crate::stream::KernelStream;
 use crate::tcp_options::TcpOptions;
 
 /// How a TCP address is listened to.
@@ -61,7 +64,7 @@ pub fn bind_tcp(address: SocketAddr, options: &ListenOptions) -> Result<std::net
 /// Accepts TCP connections for one runtime.
 #[derive(Debug)]
 pub struct TcpAcceptor {
-    listener: TcpListener,
+    backlog: Backlog,
     local: SocketAddr,
 }
 
@@ -92,7 +95,7 @@ impl TcpAcceptor {
 
     fn register(listener: std::net::TcpListener) -> io::Result<Self> {
         let local = canonical(listener.local_addr()?);
-        Ok(Self { listener: TcpListener::from_std(listener)?, local })
+        Ok(Self { backlog: Backlog::new(listener.into())?, local })
     }
 
     /// The same socket once more, for another worker or a successor: one backlog, and closed with the last of them.
@@ -100,67 +103,44 @@ impl TcpAcceptor {
     /// # Errors
     /// `EMFILE`: one more descriptor is one too many.
     pub fn try_clone(&self) -> Result<std::net::TcpListener, IoFault> {
-        match SockRef::from(&self.listener).try_clone() {
+        match self.backlog.as_fd().try_clone_to_owned() {
             Ok(socket) => Ok(socket.into()),
             Err(error) => Err(IoFault::new(Op::Option, &error)),
         }
     }
 
-    fn accepted(&self, socket: TcpStream, peer: SocketAddr) -> Accepted<TcpStream> {
+    fn accepted(&self, (descriptor, peer): Arrival) -> Accepted<KernelStream> {
+        let socket = KernelStream::new(descriptor);
         // Bound to one address, the listener knows our end; only for "all addresses" does the kernel have to say.
-        let local =
-            if self.local.ip().is_unspecified() { socket.local_addr().ok().map(canonical) } else { Some(self.local) };
-        Accepted { socket, peer: Some(canonical(peer)), local }
-    }
-}
-
-/// IPv4 over an IPv6 socket, as IPv4: `::ffff:192.0.2.1` is an accident of the socket and no address of anybody's.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip if ip == address.ip() => address,
-        ip => SocketAddr::new(ip, address.port()),
+        let local = match self.local {
+            local if local.ip().is_unspecified() => socket.local().map(canonical),
+            local => Some(local),
+        };
+        Accepted { socket, peer, local }
     }
 }
 
 impl Listener for TcpAcceptor {
-    type Socket = TcpStream;
+    type Socket = KernelStream;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted<TcpStream>, IoFault>> {
-        self.listener.poll_accept(cx).map(|accepted| match accepted {
-            Ok((socket, peer)) => Ok(self.accepted(socket, peer)),
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted<KernelStream>, IoFault>> {
+        self.backlog.poll_accept(cx).map(|accepted| match accepted {
+            Ok(arrival) => Ok(self.accepted(arrival)),
             Err(error) => Err(IoFault::new(Op::Accept, &error)),
         })
     }
 
-    fn accept_now(&mut self) -> Result<Option<Accepted<TcpStream>>, IoFault> {
-        let Some((socket, peer)) = accept_now(&SockRef::from(&self.listener))? else { return Ok(None) };
-        let socket = TcpStream::from_std(socket.into()).map_err(|error| IoFault::new(Op::Accept, &error))?;
-        // The kernel names an IP address for every TCP connection.
-        Ok(peer.as_socket().map(|peer| self.accepted(socket, peer)))
+    fn accept_now(&mut self) -> Result<Option<Accepted<KernelStream>>, IoFault> {
+        let accepted = self.backlog.accept_now().map_err(|error| IoFault::new(Op::Accept, &error))?;
+        Ok(accepted.map(|arrival| self.accepted(arrival)))
     }
 
     fn refuse_new(&mut self) -> Result<(), IoFault> {
-        SockRef::from(&self.listener).attach_filter(&IGNORE_SYN).map_err(|error| IoFault::new(Op::Option, &error))
+        SockRef::from(&self.backlog).attach_filter(&IGNORE_SYN).map_err(|error| IoFault::new(Op::Option, &error))
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
         Some(self.local)
-    }
-}
-
-/// One connection out of the backlog, not blocking, past the runtime's cached readiness.
-pub(crate) fn accept_now(listener: &RawSocket) -> Result<Option<(RawSocket, socket2::SockAddr)>, IoFault> {
-    loop {
-        let accepted = listener.accept().and_then(|(socket, peer)| {
-            socket.set_nonblocking(true)?;
-            Ok((socket, peer))
-        });
-        return match accepted {
-            Ok(accepted) => Ok(Some(accepted)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Err(IoFault::new(Op::Accept, &error)),
-        };
     }
 }
 
@@ -188,6 +168,7 @@ mod tests {
 
     use sheave_lifecycle::errno::Errno;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::bind_error::BindErrorKind;
@@ -196,8 +177,12 @@ mod tests {
         TcpAcceptor::bind((Ipv4Addr::LOCALHOST, 0).into(), &ListenOptions::default()).unwrap()
     }
 
-    async fn accept(acceptor: &mut TcpAcceptor) -> Accepted<TcpStream> {
+    async fn accept(acceptor: &mut TcpAcceptor) -> Accepted<KernelStream> {
         poll_fn(|cx| acceptor.poll_accept(cx)).await.unwrap()
+    }
+
+    fn has_no_delay(socket: &KernelStream) -> bool {
+        SockRef::from(&socket.descriptor().unwrap()).tcp_nodelay().unwrap()
     }
 
     fn has_ipv6() -> bool {
@@ -212,7 +197,7 @@ mod tests {
         let mut accepted = accept(&mut acceptor).await;
         assert_eq!(accepted.peer, Some(client.local_addr().unwrap()));
         assert_eq!(accepted.local, Some(address));
-        assert!(accepted.socket.nodelay().unwrap());
+        assert!(has_no_delay(&accepted.socket));
         client.write_all(b"x").await.unwrap();
         assert_eq!(accepted.socket.read_u8().await.unwrap(), b'x');
     }
@@ -274,11 +259,11 @@ mod tests {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut acceptor = TcpAcceptor::from_std(listener, &TcpOptions::default()).unwrap();
         let _client = TcpStream::connect(acceptor.local_addr().unwrap()).await.unwrap();
-        assert!(accept(&mut acceptor).await.socket.nodelay().unwrap());
+        assert!(has_no_delay(&accept(&mut acceptor).await.socket));
     }
 
     /// Asks without ever letting the runtime look. A loop, because the kernel may be behind with the handshake.
-    fn accept_without_runtime(acceptor: &mut TcpAcceptor) -> Accepted<TcpStream> {
+    fn accept_without_runtime(acceptor: &mut TcpAcceptor) -> Accepted<KernelStream> {
         loop {
             match acceptor.accept_now().unwrap() {
                 Some(accepted) => return accepted,

@@ -3,18 +3,18 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 
 use sheave_lifecycle::errno::{Errno, IoFault, Op};
-use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, Type};
-use tokio::net::{UnixListener, UnixStream};
+use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 
+use crate::backlog::{Arrival, Backlog};
 use crate::bind_error::{BindError, Place};
 use crate::listen::{Accepted, Listener};
-use crate::tcp_listen::accept_now;
+use crate::stream::KernelStream;
 
 /// How a path is listened to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,7 +76,7 @@ fn is_stale(path: &Path, address: &SockAddr) -> io::Result<bool> {
 /// Accepts connections on a Unix socket for one runtime.
 #[derive(Debug)]
 pub struct UnixAcceptor {
-    listener: UnixListener,
+    backlog: Backlog,
     file: Option<SocketFile>,
 }
 
@@ -106,7 +106,7 @@ impl UnixAcceptor {
         let register = || {
             listener.set_nonblocking(true)?;
             let file = listener.local_addr()?.as_pathname().and_then(SocketFile::at);
-            Ok(Self { listener: UnixListener::from_std(listener)?, file })
+            Ok(Self { backlog: Backlog::new(listener.into())?, file })
         };
         register().map_err(|error: io::Error| IoFault::new(Op::Option, &error))
     }
@@ -116,8 +116,8 @@ impl UnixAcceptor {
     /// # Errors
     /// `EMFILE`: one more descriptor is one too many.
     pub fn try_clone(&self) -> Result<std::os::unix::net::UnixListener, IoFault> {
-        match SockRef::from(&self.listener).try_clone() {
-            Ok(socket) => Ok(OwnedFd::from(socket).into()),
+        match self.backlog.as_fd().try_clone_to_owned() {
+            Ok(socket) => Ok(socket.into()),
             Err(error) => Err(IoFault::new(Op::Option, &error)),
         }
     }
@@ -135,22 +135,20 @@ impl SocketFile {
     }
 }
 
-impl Listener for UnixAcceptor {
-    type Socket = UnixStream;
+fn accepted((descriptor, _): Arrival) -> Accepted<KernelStream> {
+    Accepted { socket: KernelStream::new(descriptor), peer: None, local: None }
+}
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted<UnixStream>, IoFault>> {
-        self.listener.poll_accept(cx).map(|accepted| match accepted {
-            Ok((socket, _)) => Ok(Accepted { socket, peer: None, local: None }),
-            Err(error) => Err(IoFault::new(Op::Accept, &error)),
-        })
+impl Listener for UnixAcceptor {
+    type Socket = KernelStream;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted<KernelStream>, IoFault>> {
+        self.backlog.poll_accept(cx).map_ok(accepted).map_err(|error| IoFault::new(Op::Accept, &error))
     }
 
-    fn accept_now(&mut self) -> Result<Option<Accepted<UnixStream>>, IoFault> {
-        let Some((socket, _)) = accept_now(&SockRef::from(&self.listener))? else { return Ok(None) };
-        match UnixStream::from_std(OwnedFd::from(socket).into()) {
-            Ok(socket) => Ok(Some(Accepted { socket, peer: None, local: None })),
-            Err(error) => Err(IoFault::new(Op::Accept, &error)),
-        }
+    fn accept_now(&mut self) -> Result<Option<Accepted<KernelStream>>, IoFault> {
+        let arrival = self.backlog.accept_now().map_err(|error| IoFault::new(Op::Accept, &error))?;
+        Ok(arrival.map(accepted))
     }
 
     /// Removes the socket's file, unless another lies there by now. Handshakes of Unix sockets are never under way: a
@@ -179,6 +177,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
 
     use super::*;
     use crate::bind_error::BindErrorKind;

@@ -24,6 +24,7 @@ use sheave_net::clock::Clock;
 use sheave_net::drain::Drain;
 use sheave_net::leg::LingerPlan;
 use sheave_net::listen::Listener;
+use sheave_net::stream::KernelStream;
 use sheave_net::tcp_listen::{ListenOptions, TcpAcceptor};
 use sheave_proto::framing::BodyLength;
 use sheave_proto::head::ResponseHead;
@@ -34,7 +35,6 @@ use sheave_server::error::HandlerError;
 use sheave_server::exchange::{Exchange, Expired, Frame};
 use sheave_server::handler::Handler;
 use sheave_server::server::Server;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -48,8 +48,8 @@ fn head(status: u16) -> ResponseHead {
     ResponseHead::new(StatusCode::from_u16(status).unwrap())
 }
 
-impl Handler<TcpStream> for Scripted {
-    async fn handle(&self, exchange: &mut Exchange<'_, TcpStream>) -> Result<(), HandlerError> {
+impl Handler<KernelStream> for Scripted {
+    async fn handle(&self, exchange: &mut Exchange<'_, KernelStream>) -> Result<(), HandlerError> {
         let target = exchange.request().path_and_query().to_owned();
         match target.as_str() {
             "/hello" => {

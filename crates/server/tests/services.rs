@@ -23,6 +23,7 @@ use sheave_lifecycle::phase::Side;
 use sheave_net::into_listener::IntoListener;
 use sheave_net::leg::LingerPlan;
 use sheave_net::listen::Listener;
+use sheave_net::stream::KernelStream;
 use sheave_proto::head::ResponseHead;
 use sheave_server::body::{BodyError, RequestBody};
 use sheave_server::builder::ServerBuilder;
@@ -36,7 +37,6 @@ use sheave_server::server::Server;
 use sheave_server::service::{exchange_fn, service_fn};
 use sheave_server::upgrade::{NotUpgraded, OnUpgrade};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -48,7 +48,7 @@ struct Rig<H> {
     serving: JoinHandle<DrainReport>,
 }
 
-impl<H: Handler<TcpStream>> Rig<H> {
+impl<H: Handler<KernelStream>> Rig<H> {
     fn start(handler: H) -> Self {
         Self::with(Server::builder(), handler)
     }
@@ -597,7 +597,7 @@ fn functions_of_the_exchange_are_handlers() {
     run(async {
         let count = AtomicUsize::new(0);
         let rig =
-            Rig::start(exchange_fn(count, async |count: &AtomicUsize, exchange: &mut Exchange<'_, TcpStream>| {
+            Rig::start(exchange_fn(count, async |count: &AtomicUsize, exchange: &mut Exchange<'_, KernelStream>| {
                 let text = format!("{} {}", exchange.request().target(), count.fetch_add(1, Ordering::Relaxed));
                 let mut head = ResponseHead::new(StatusCode::OK);
                 exchange.respond(&mut head, text.as_bytes()).await?;

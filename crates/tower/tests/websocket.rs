@@ -49,7 +49,7 @@ where
 /// Talks to an echo until it says goodbye.
 async fn talk<H>(rig: &Rig<H>, path: &str)
 where
-    H: sheave_server::handler::Handler<TcpStream>,
+    H: sheave_server::handler::Handler<sheave_net::stream::KernelStream>,
 {
     let stream = TcpStream::connect(rig.address).await.unwrap();
     let (mut socket, response) =

@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{SocketFlags, acceptfrom_with};
 use sheave_lifecycle::errno::{IoFault, Op};
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::inbox::Inbox;
 use super::load::{Assigned, Loads};
 use super::socket::CountedSocket;
+use crate::backlog::{Arrival, Backlog, canonical};
 use crate::listen::{Accepted, Listener};
+use crate::socket::Socket;
 use crate::tcp_listen::TcpAcceptor;
 use crate::tcp_options::TcpOptions;
 
@@ -31,8 +30,7 @@ const HAND_OVER_BURST: usize = 32;
 /// # Errors
 /// As the kernel says it; each worker needs a descriptor of its own.
 pub fn share(socket: std::net::TcpListener, is_ours: bool, loads: &Loads) -> io::Result<Vec<Place>> {
-    let address = socket.local_addr()?;
-    let local = SocketAddr::new(address.ip().to_canonical(), address.port());
+    let local = canonical(socket.local_addr()?);
     let door = Arc::new(Door {
         inboxes: (0..loads.workers()).map(|_| Inbox::new()).collect(),
         loads: loads.clone(),
@@ -62,7 +60,7 @@ struct Door {
 /// A connection on its way to its worker. It belongs to no runtime yet: registering it is its worker's business.
 #[derive(Debug)]
 struct HandedOver {
-    stream: std::net::TcpStream,
+    descriptor: OwnedFd,
     peer: Option<SocketAddr>,
     assigned: Assigned,
 }
@@ -83,8 +81,7 @@ impl Place {
     pub fn listen(self) -> io::Result<BalancedListener> {
         let Self { door, socket, worker } = self;
         socket.set_nonblocking(true)?;
-        let socket = TcpStream::from_std(OwnedFd::from(socket).into())?;
-        Ok(BalancedListener { door, socket, worker, left: VecDeque::new() })
+        Ok(BalancedListener { door, backlog: Backlog::new(socket.into())?, worker, left: VecDeque::new() })
     }
 }
 
@@ -95,62 +92,41 @@ impl Place {
 #[derive(Debug)]
 pub struct BalancedListener {
     door: Arc<Door>,
-    /// It listens all the same. A listener of the runtime's would register with this worker what may belong to another; as a
-    /// stream, it can be waited for and then be used as one likes.
-    socket: TcpStream,
+    backlog: Backlog,
     worker: usize,
     /// Handed over, and not yet taken when the backlog was left to others.
     left: VecDeque<HandedOver>,
 }
 
 impl BalancedListener {
-    /// One connection out of the backlog, past the runtime's memory of it.
-    ///
-    /// # Errors
-    /// As the kernel says it; `WouldBlock` when it is empty.
-    fn accept(&self) -> io::Result<(std::net::TcpStream, Option<SocketAddr>)> {
-        loop {
-            // One system call, where the standard library needs two for a connection that does not block.
-            match acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok((descriptor, peer)) => {
-                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    return Ok((descriptor.into(), peer.map(canonical)));
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-
     /// Chooses a worker; gives the connection back if it is this one.
-    fn hand_over(&self, stream: std::net::TcpStream, peer: Option<SocketAddr>) -> Option<HandedOver> {
+    fn hand_over(&self, (descriptor, peer): Arrival) -> Option<HandedOver> {
         let assigned = if self.door.is_ending.load(Ordering::Acquire) {
             self.door.loads.assign_to(self.worker)
         } else {
             self.door.loads.assign(self.worker)
         };
         let to = assigned.worker();
-        let connection = HandedOver { stream, peer, assigned };
+        let connection = HandedOver { descriptor, peer, assigned };
         if to == self.worker {
             return Some(connection);
         }
         match self.door.inboxes[to].push(connection) {
             Ok(()) => None,
-            Err(HandedOver { stream, peer, .. }) => {
-                Some(HandedOver { stream, peer, assigned: self.door.loads.assign_to(self.worker) })
+            Err(HandedOver { descriptor, peer, .. }) => {
+                Some(HandedOver { descriptor, peer, assigned: self.door.loads.assign_to(self.worker) })
             }
         }
     }
 
-    fn take(&self, connection: HandedOver) -> Result<Accepted<CountedSocket>, IoFault> {
-        let HandedOver { stream, peer, assigned } = connection;
+    fn take(&self, HandedOver { descriptor, peer, assigned }: HandedOver) -> Accepted<CountedSocket> {
+        let socket = CountedSocket::new(descriptor, assigned);
         // Bound to one address, the listener knows our end; only for "all addresses" does the kernel have to say.
         let local = match self.door.local {
-            local if local.ip().is_unspecified() => stream.local_addr().ok().map(canonical),
+            local if local.ip().is_unspecified() => socket.local().map(canonical),
             local => Some(local),
         };
-        let socket = CountedSocket::register(stream, assigned).map_err(|error| IoFault::new(Op::Accept, &error))?;
-        Ok(Accepted { socket, peer, local })
+        Accepted { socket, peer, local }
     }
 }
 
@@ -159,20 +135,12 @@ impl Listener for BalancedListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted<CountedSocket>, IoFault>> {
         if let Poll::Ready(connection) = self.door.inboxes[self.worker].poll_pop(cx) {
-            return Poll::Ready(self.take(connection));
+            return Poll::Ready(Ok(self.take(connection)));
         }
         for _ in 0..HAND_OVER_BURST {
-            // Without a descriptor the kernel does not look whether somebody waits; the runtime knows.
-            let accepted = loop {
-                ready!(self.socket.poll_read_ready(cx)).map_err(|error| IoFault::new(Op::Accept, &error))?;
-                match self.socket.try_io(Interest::READABLE, || self.accept()) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Poll::Ready(Err(IoFault::new(Op::Accept, &error))),
-                    Ok(accepted) => break accepted,
-                }
-            };
-            if let Some(own) = self.hand_over(accepted.0, accepted.1) {
-                return Poll::Ready(self.take(own));
+            let accepted = ready!(self.backlog.poll_accept(cx)).map_err(|error| IoFault::new(Op::Accept, &error))?;
+            if let Some(own) = self.hand_over(accepted) {
+                return Poll::Ready(Ok(self.take(own)));
             }
         }
         cx.waker().wake_by_ref();
@@ -180,15 +148,12 @@ impl Listener for BalancedListener {
     }
 
     fn accept_now(&mut self) -> Result<Option<Accepted<CountedSocket>>, IoFault> {
-        let connection = match self.door.inboxes[self.worker].pop() {
-            Some(connection) => connection,
-            None => match self.accept() {
-                Ok((stream, peer)) => HandedOver { stream, peer, assigned: self.door.loads.assign_to(self.worker) },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(IoFault::new(Op::Accept, &error)),
-            },
-        };
-        self.take(connection).map(Some)
+        if let Some(connection) = self.door.inboxes[self.worker].pop() {
+            return Ok(Some(self.take(connection)));
+        }
+        let accepted = self.backlog.accept_now().map_err(|error| IoFault::new(Op::Accept, &error))?;
+        let assigned = || self.door.loads.assign_to(self.worker);
+        Ok(accepted.map(|(descriptor, peer)| self.take(HandedOver { descriptor, peer, assigned: assigned() })))
     }
 
     fn refuse_new(&mut self) -> Result<(), IoFault> {
@@ -198,7 +163,7 @@ impl Listener for BalancedListener {
             // comes later by them.
             return Ok(());
         }
-        let socket = self.socket.as_fd().try_clone_to_owned().map_err(|error| IoFault::new(Op::Option, &error))?;
+        let socket = self.backlog.as_fd().try_clone_to_owned().map_err(|error| IoFault::new(Op::Option, &error))?;
         // The refusal belongs to the socket, and stays when this descriptor of it is closed.
         TcpAcceptor::from_std(socket.into(), &TcpOptions::default())?.refuse_new()
     }
@@ -208,7 +173,7 @@ impl Listener for BalancedListener {
         self.door.is_ending.store(true, Ordering::Release);
         let waiting = self.door.inboxes[self.worker].close();
         self.left.extend(waiting);
-        self.left.pop_front().map(|connection| self.take(connection)).transpose()
+        Ok(self.left.pop_front().map(|connection| self.take(connection)))
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
@@ -221,22 +186,14 @@ impl Drop for BalancedListener {
         // Handed over in the moment before the end was known, and more than a handshake's time ago if this worker ends as
         // it should: there is nothing. If it ends otherwise, whoever still listens serves them.
         let waiting = self.door.inboxes[self.worker].close();
-        for HandedOver { stream, peer, .. } in self.left.drain(..).chain(waiting) {
-            let mut connection = Some((stream, peer));
+        for HandedOver { descriptor, peer, .. } in self.left.drain(..).chain(waiting) {
+            let mut connection = Some((descriptor, peer));
             for (other, inbox) in self.door.inboxes.iter().enumerate() {
-                let Some((stream, peer)) = connection.take() else { break };
-                let handed_over = HandedOver { stream, peer, assigned: self.door.loads.assign_to(other) };
-                connection = inbox.push(handed_over).err().map(|back| (back.stream, back.peer));
+                let Some((descriptor, peer)) = connection.take() else { break };
+                let handed_over = HandedOver { descriptor, peer, assigned: self.door.loads.assign_to(other) };
+                connection = inbox.push(handed_over).err().map(|back| (back.descriptor, back.peer));
             }
         }
-    }
-}
-
-/// IPv4 over an IPv6 socket, as IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip if ip == address.ip() => address,
-        ip => SocketAddr::new(ip, address.port()),
     }
 }
 
@@ -339,7 +296,7 @@ mod tests {
                 left.push(accepted);
             }
             // Whoever else has the socket finds the others in its backlog.
-            let successor = listeners[0].socket.as_fd().try_clone_to_owned().expect("clones");
+            let successor = listeners[0].backlog.as_fd().try_clone_to_owned().expect("clones");
             let successor = std::net::TcpListener::from(successor);
             drop(listeners);
             let mut others = 0;

@@ -2,29 +2,27 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::load::Assigned;
 use crate::socket::{Liveness, Socket};
+use crate::stream::KernelStream;
 
 /// A TCP connection that is counted at its worker for as long as it is open.
 #[derive(Debug)]
 pub struct CountedSocket {
-    stream: TcpStream,
+    stream: KernelStream,
     _assigned: Assigned,
 }
 
 impl CountedSocket {
-    /// Registers a non-blocking connection with this worker's runtime.
-    ///
-    /// # Errors
-    /// As the kernel says it; the connection is closed then.
-    pub(super) fn register(stream: std::net::TcpStream, assigned: Assigned) -> io::Result<Self> {
-        Ok(Self { stream: TcpStream::from_std(stream)?, _assigned: assigned })
+    /// A non-blocking connection, which its worker's runtime gets to know when it has to.
+    pub(super) const fn new(descriptor: OwnedFd, assigned: Assigned) -> Self {
+        Self { stream: KernelStream::new(descriptor), _assigned: assigned }
     }
 }
 
@@ -63,6 +61,10 @@ impl AsyncWrite for CountedSocket {
 impl Socket for CountedSocket {
     fn is_plain(&self) -> bool {
         self.stream.is_plain()
+    }
+
+    fn is_watched(&self) -> bool {
+        self.stream.is_watched()
     }
 
     fn probe(&mut self) -> Liveness {

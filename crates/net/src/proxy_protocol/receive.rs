@@ -113,6 +113,10 @@ impl<S: Socket> Socket for Announced<S> {
         matches!(self.state.as_deref(), Some(State::Awaited(_)))
     }
 
+    fn is_watched(&self) -> bool {
+        self.socket.is_watched()
+    }
+
     fn probe(&mut self) -> Liveness {
         self.socket.probe()
     }

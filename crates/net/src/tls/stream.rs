@@ -81,6 +81,10 @@ impl<S: Socket> Socket for Stream<S> {
         either!(self, socket => socket.awaits_peer())
     }
 
+    fn is_watched(&self) -> bool {
+        either!(self, socket => socket.is_watched())
+    }
+
     fn probe(&mut self) -> Liveness {
         either!(self, socket => socket.probe())
     }

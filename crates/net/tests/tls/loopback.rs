@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sheave_net::listen::Listener;
 use sheave_net::secured::Alpn;
 use sheave_net::socket::{Liveness, Socket};
+use sheave_net::stream::KernelStream;
 use sheave_net::tcp_listen::{ListenOptions, TcpAcceptor};
 use sheave_net::tls::listener::TlsListener;
 use sheave_net::tls::server::ServerTls;
@@ -21,11 +22,11 @@ fn listen(tls: Option<ServerTls>) -> TlsListener<TcpAcceptor> {
     TlsListener::new(TcpAcceptor::bind(address, &ListenOptions::default()).unwrap(), tls)
 }
 
-async fn accept(listener: &mut TlsListener<TcpAcceptor>) -> Stream<TcpStream> {
+async fn accept(listener: &mut TlsListener<TcpAcceptor>) -> Stream<KernelStream> {
     std::future::poll_fn(|cx| listener.poll_accept(cx)).await.unwrap().socket
 }
 
-async fn pair() -> (TlsSocket<TcpStream>, Stream<TcpStream>) {
+async fn pair() -> (TlsSocket<TcpStream>, Stream<KernelStream>) {
     let mut listener = listen(Some(server()));
     let address = listener.local_addr().unwrap();
     let (opened, mut theirs) = tokio::join!(TcpStream::connect(address), accept(&mut listener));

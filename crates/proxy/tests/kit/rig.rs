@@ -13,6 +13,7 @@ use sheave_net::endpoint::Manner;
 use sheave_net::leg::LingerPlan;
 use sheave_net::listen::Listener;
 use sheave_net::tcp_connect::TcpConnector;
+use sheave_net::stream::KernelStream;
 use sheave_net::tcp_listen::{ListenOptions, TcpAcceptor};
 use sheave_proxy::balance::Balancer;
 use sheave_proxy::config::ProxyConfig;
@@ -20,7 +21,6 @@ use sheave_proxy::gateway::Gateway;
 use sheave_proxy::proxy::Proxy;
 use sheave_server::config::ServerConfig;
 use sheave_server::server::Server;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::recorder::Recorder;
@@ -87,7 +87,7 @@ impl Rig {
     }
 }
 
-impl<G: Gateway<TcpStream>> Rig<G> {
+impl<G: Gateway<KernelStream>> Rig<G> {
     /// A proxy that passes on as `gateway` says.
     pub fn with(gateway: G, setup: Setup) -> Self {
         let acceptor = TcpAcceptor::bind((Ipv4Addr::LOCALHOST, 0).into(), &setup.listen).unwrap();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sheave_lifecycle::drain::DrainReport;
 use sheave_net::into_listener::IntoListener;
 use sheave_net::listen::Listener;
+use sheave_net::stream::KernelStream;
 use sheave_server::handler::Handler;
 use sheave_server::server::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,7 +38,7 @@ pub struct Rig<H> {
     serving: JoinHandle<DrainReport>,
 }
 
-impl<H: Handler<TcpStream>> Rig<H> {
+impl<H: Handler<KernelStream>> Rig<H> {
     pub fn start(handler: H) -> Self {
         Self::serve(Server::builder().build(handler).unwrap())
     }

@@ -24,6 +24,10 @@ impl<S: Socket> Socket for TlsSocket<S> {
         self.inner.awaits_peer()
     }
 
+    fn is_watched(&self) -> bool {
+        self.inner.is_watched()
+    }
+
     /// As the kernel says it, after rustls has looked at what is there: session tickets and new keys are taken in.
     fn probe(&mut self) -> Liveness {
         loop {
