@@ -12,7 +12,6 @@ use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use sheave_lifecycle::deadline::{Deadline, Timer};
 use sheave_lifecycle::time::Time;
-use sheave_net::clock::Clock;
 use sheave_net::socket::Socket;
 use sheave_proto::batch::Batch;
 use sheave_proto::fields::Fields;
@@ -87,7 +86,7 @@ pub async fn converse_with<S: Socket, C: Callee>(
     mut callee: C,
 ) -> Result<(), HandlerError> {
     let feeder = Feeder::of(exchange, callee.wants_interim());
-    let mut turn = Turn { clock: exchange.clock(), now: None, has_slept: false };
+    let mut turn = Turn { now: None, has_slept: false };
     poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| callee.poll_ready(cx))).await??;
     let mut way = Way { length: BodyLength::None, upgrading: None, switch: None };
     let Some(request) = feeder.request(exchange, &mut way) else { return Ok(()) };
@@ -109,16 +108,18 @@ pub async fn converse_with<S: Socket, C: Callee>(
         })
         .await??
     };
-    if let (Some(upgrading), Some(head)) = (way.upgrading.take(), way.switch.take()) {
-        // In a box, so that those who do not switch have no place for it.
-        return Box::pin(upgrading.switch(exchange, head)).await;
+    // In boxes, so that those who do not switch, and those who are finished, have no place for it.
+    if let Some(switching) = way.switching(exchange) {
+        drop(body);
+        return switching.await;
     }
     let mut response = Sending { body: pin!(body), length: way.length, has_begun: false };
-    poll_fn(|cx| {
-        feeder.poll_beside(cx, exchange, &mut turn, |cx, exchange, turn| response.poll_send(cx, exchange, turn.now()))
-    })
-    .await??;
-    feeder.finish(exchange).await
+    poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, it, turn| response.poll_send(cx, it, turn.now(it))))
+        .await??;
+    match exchange.is_settled() {
+        true => Ok(()),
+        false => Box::pin(feeder.finish(exchange)).await,
+    }
 }
 
 /// Whether a response with `status` makes the connection a tunnel. RFC 9110 §7.8, §9.3.6
@@ -128,14 +129,13 @@ fn switches(method: &Method, status: StatusCode) -> bool {
 
 /// The time that the task has been awake, for which it looks at the clock once, and only if it must know.
 struct Turn {
-    clock: Clock,
     now: Option<Time>,
     has_slept: bool,
 }
 
 impl Turn {
-    fn now(&mut self) -> Time {
-        *self.now.get_or_insert_with(|| self.clock.now())
+    fn now<S: Socket>(&mut self, exchange: &Exchange<'_, S>) -> Time {
+        *self.now.get_or_insert_with(|| exchange.clock().now())
     }
 }
 
@@ -146,6 +146,17 @@ struct Way {
     upgrading: Option<Upgrading>,
     /// It is to: with this head, which is not written yet. Seldom: in a box, so that there is a place for it and no more.
     switch: Option<Box<ResponseHead>>,
+}
+
+impl Way {
+    /// What is left to do where it is to switch. Nothing comes of an upgrade that it is not to.
+    fn switching<'e, 'c, S: Socket>(
+        &mut self,
+        exchange: &'e mut Exchange<'c, S>,
+    ) -> Option<Pin<Box<impl Future<Output = Result<(), HandlerError>> + use<'e, 'c, S>>>> {
+        let (upgrading, head) = (self.upgrading.take(), self.switch.take());
+        Some(Box::pin(upgrading?.switch(exchange, head?)))
+    }
 }
 
 /// The connection's side of what was given away with a request: its body, and the way for interim responses. Nothing where
@@ -272,7 +283,7 @@ impl Feeder {
             if let Poll::Ready(done) = work(cx, exchange, turn) {
                 return Poll::Ready(Ok(done));
             }
-            let now = turn.now();
+            let now = turn.now(exchange);
             self.send_interim(exchange)?;
             match self.poll_feed(cx, exchange, now) {
                 Poll::Ready(Ok(())) => {}

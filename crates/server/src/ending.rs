@@ -124,10 +124,14 @@ impl<S: Socket> Exchange<'_, S> {
         }
     }
 
-    /// Whether nothing is left to be done: the request was read, the response is with the kernel, and both are messages.
+    /// Whether the request was read, the response is with the kernel, and both are messages.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.has_whole_request() && !self.is_tunnel() && !carried!(&self.carrier, it => it.has_unsent())
+    }
+
+    /// Whether nothing is left to be done.
     pub(crate) fn is_finished(&mut self) -> bool {
-        let is_finished =
-            self.has_whole_request() && !self.is_tunnel() && !carried!(&self.carrier, it => it.has_unsent());
+        let is_finished = self.is_settled();
         if is_finished {
             self.rest();
         }

@@ -68,8 +68,9 @@ where
     F: Fn(Request<RequestBody>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoReply> + Send,
 {
-    async fn handle(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
-        converse_with(exchange, Closure(self)).await
+    // As it is: a future around it would be moved, and have a place for it.
+    fn handle(&self, exchange: &mut Exchange<'_, S>) -> impl Future<Output = Result<(), HandlerError>> + Send {
+        converse_with(exchange, Closure(self))
     }
 }
 
