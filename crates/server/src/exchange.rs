@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
@@ -32,6 +33,11 @@ use crate::date::date_at;
 use crate::error::HandlerError;
 use crate::guard::Course;
 use crate::record::Record;
+
+/// How long a client's going away may stay unnoticed, where the runtime had no need to watch it so far: its request was here
+/// when it was accepted. Most exchanges are over by then, and with many of them the connection, which then has cost two calls to
+/// the kernel less.
+const UNWATCHED_FOR: Duration = Duration::from_millis(100);
 
 /// A request in hand and the response owed. It borrows the connection, or the stream: no byte is copied to make it.
 ///
@@ -222,9 +228,15 @@ impl<S: Socket> Exchange<'_, S> {
     /// Pending as long as there is somebody to answer: a client that has only shut its writing side is. A stream that is
     /// reset ends the whole exchange, whatever it waits for: its handler is dropped.
     ///
+    /// On a connection that was accepted with its request, the watch begins when the exchange has lasted for 100 ms.
+    ///
     /// # Errors
     /// The client is gone.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<HandlerError> {
+        if !carried!(&self.carrier, it => it.is_watched()) {
+            let (clock, at) = (self.clock(), self.record.began.after(UNWATCHED_FOR));
+            ready!(self.alarm.poll(cx, clock, now, Some(at)));
+        }
         let trouble = ready!(carried!(&mut self.carrier, it => it.poll_gone(cx, now)));
         Poll::Ready(self.note_trouble(trouble))
     }

@@ -180,6 +180,11 @@ impl<S: Socket> Http1<'_, S> {
         })
     }
 
+    /// Whether to see that costs the kernel nothing, as the runtime watches the client anyway.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.leg.socket().is_watched()
+    }
+
     /// Sees whether a client whose request is whole fails. Keeps what it pipelines, up to a bound.
     pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Trouble> {
         match ready!(self.leg.poll_ahead(cx, now)) {

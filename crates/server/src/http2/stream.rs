@@ -296,6 +296,11 @@ impl Http2 {
         }
     }
 
+    /// The connection is read all the time.
+    pub(crate) fn is_watched(&self) -> bool {
+        true
+    }
+
     /// Whether the client has reset the stream is seen by whoever runs the exchange.
     pub(crate) fn poll_gone(&mut self, _: &mut Context<'_>, _: Time) -> Poll<Trouble> {
         Poll::Pending
