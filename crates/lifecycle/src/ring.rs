@@ -59,7 +59,7 @@ impl Ring {
             // Some forty bytes, which takes less than to reckon in a circle.
             self.events.copy_within(..KEPT - 1, 1);
             self.events[0] = (at, now);
-            self.len = (self.len + 1).min(KEPT as u8);
+            self.len += u8::from(usize::from(self.len) < KEPT);
         }
     }
 

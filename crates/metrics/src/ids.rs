@@ -28,6 +28,7 @@ impl Default for IdPlaces {
 
 impl IdPlaces {
     /// The map of a number. They are counted up, so that each map has its share.
+    #[expect(clippy::cast_possible_truncation, reason = "its lower bits are all that counts")]
     const fn of(id: u64) -> usize {
         id as usize % MAPS
     }
@@ -93,8 +94,8 @@ mod tests {
     #[test]
     fn numbers_have_their_places_and_what_a_crowd_took_is_given_back() {
         let mut places = IdPlaces::default();
-        for id in 0..10_000 {
-            assert_eq!(places.insert(id, 2 * id as usize), None);
+        for (id, place) in (0..10_000).zip((0..).step_by(2)) {
+            assert_eq!(places.insert(id, place), None);
         }
         assert_eq!((places.len(), places.get(9_999), places.get(10_000)), (10_000, Some(19_998), None));
         assert_eq!((places.insert(7, 1), places.remove(7), places.remove(7)), (Some(14), Some(1), None));
