@@ -89,7 +89,7 @@ pub async fn converse_with<S: Socket, C: Callee>(
     let mut turn = Turn { now: None, has_slept: false };
     poll_fn(|cx| feeder.poll_beside(cx, exchange, &mut turn, |cx, _, _| callee.poll_ready(cx))).await??;
     let mut way = Way { length: BodyLength::None, upgrading: None, switch: None };
-    let Some(request) = feeder.request(exchange, &mut way) else { return Ok(()) };
+    let Some(request) = feeder.request(exchange, &mut way, callee.wants_interim()) else { return Ok(()) };
     let body = {
         // In a box of its own, made there: with whatever the service waits for, the exchange's would be of a size that an
         // allocator has not at hand.
@@ -163,7 +163,6 @@ impl Way {
 /// there is neither. Dropped, it ends that body.
 struct Feeder {
     slot: Option<Arc<Slot>>,
-    wants_interim: bool,
 }
 
 impl Drop for Feeder {
@@ -179,20 +178,25 @@ impl Feeder {
     fn of<S: Socket>(exchange: &Exchange<'_, S>, wants_interim: bool) -> Self {
         let has_body = !exchange.has_whole_request();
         let slot = (has_body || wants_interim).then(|| Arc::new(Slot::new(has_body)));
-        Self { slot, wants_interim }
+        Self { slot }
     }
 
     /// The request of `exchange`. `None` for one that `http` cannot hold,
     /// which is answered.
     ///
     /// Not where it is called: of what was lent there, the future would keep a place to its end.
-    fn request<S: Socket>(&self, exchange: &mut Exchange<'_, S>, way: &mut Way) -> Option<Request<RequestBody>> {
+    fn request<S: Socket>(
+        &self,
+        exchange: &mut Exchange<'_, S>,
+        way: &mut Way,
+        wants_interim: bool,
+    ) -> Option<Request<RequestBody>> {
         let mut request = Request::new(self.body(exchange));
         if let Err(answer) = fill(&mut request, exchange) {
             exchange.answer(&answer);
             return None;
         }
-        way.upgrading = self.extend(&mut request, exchange);
+        way.upgrading = self.extend(&mut request, exchange, wants_interim);
         Some(request)
     }
 
@@ -210,11 +214,16 @@ impl Feeder {
     }
 
     /// Gives the request what belongs to its exchange alone. Says what becomes of the connection if it is to switch.
-    fn extend<S: Socket>(&self, request: &mut Request<RequestBody>, exchange: &Exchange<'_, S>) -> Option<Upgrading> {
+    fn extend<S: Socket>(
+        &self,
+        request: &mut Request<RequestBody>,
+        exchange: &Exchange<'_, S>,
+        wants_interim: bool,
+    ) -> Option<Upgrading> {
         let extensions = request.extensions_mut();
         *extensions = ROOMY.clone();
         extensions.insert(exchange.connection_info());
-        if let Some(slot) = self.slot.as_ref().filter(|_| self.wants_interim) {
+        if let Some(slot) = self.slot.as_ref().filter(|_| wants_interim) {
             extensions.insert(Interim::of(slot.clone()));
         }
         let (upgrading, on_upgrade) = Upgrading::of(exchange)?;
@@ -352,7 +361,7 @@ impl Feeder {
 
     /// Sends the interim responses that the service has given.
     fn send_interim<S: Socket>(&self, exchange: &mut Exchange<'_, S>) -> Result<(), HandlerError> {
-        let Some(slot) = self.slot.as_ref().filter(|_| self.wants_interim) else { return Ok(()) };
+        let Some(slot) = &self.slot else { return Ok(()) };
         for (status, fields) in slot.take_interim().into_iter().flatten() {
             if exchange.can_answer() {
                 let mut head = ResponseHead::new(status);
