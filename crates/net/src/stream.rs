@@ -20,7 +20,7 @@ use crate::socket::{Liveness, Socket};
 ///
 /// # What it costs
 /// Its system calls are made in place. Those of the C library are places in which a thread may be cancelled, and to say so
-/// at each of them took 2 % of an exchange.
+/// at each of them took up to 2 % of an exchange.
 ///
 /// The runtime learns of it when somebody has to wait: until then it owns nothing but the descriptor. On a thread that has more
 /// to do than time, the request is there before its connection is looked at; where that ends with its response, it never has
