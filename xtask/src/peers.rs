@@ -56,8 +56,12 @@ pub(crate) fn hypercorn(
     folder: &Path,
 ) -> Result<Running> {
     write(folder, "asgi_origin.py", include_str!("../peers/asgi_origin.py"))?;
+    // Its default is 1,000. With the request beyond that it says GOAWAY, and can send nothing more of the responses under way:
+    // on a busy machine one of them is cut, and nobody can ask for it again.
+    let config = write(folder, "hypercorn.toml", "keep_alive_max_requests = 1000000\n")?;
     let mut command = Command::new(python()?);
     command.args(["-m", "hypercorn", "asgi_origin:app", "--log-level", "warning", "--bind", &addr.to_string()]);
+    command.arg("--config").arg(config);
     if let Some((certificate, key)) = identity {
         command.arg("--certfile").arg(certificate).arg("--keyfile").arg(key);
     }
