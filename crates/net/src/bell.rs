@@ -1,6 +1,5 @@
 //! One timer of the runtime for all alarms of a thread, which wakes those that are due.
 
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,15 +7,16 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use sheave_lifecycle::places::Places;
-use tokio::runtime::{Handle, Id};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::per_runtime::PerRuntime;
 
 /// No moment. The others are microseconds since a bell came to be.
 const NEVER: u64 = u64::MAX;
 
 thread_local! {
-    static BELL: RefCell<Option<(Id, Arc<Bell>)>> = const { RefCell::new(None) };
+    static BELL: PerRuntime<Bell> = const { PerRuntime::new() };
 }
 
 /// Wakes tasks when their moment has come. A task has 24 bytes here; a timer of the runtime's own takes 96, and a lock that
@@ -64,17 +64,8 @@ impl Bell {
 
     /// This thread's bell, for the runtime that it is in.
     fn here() -> Arc<Self> {
-        let runtime = Handle::current().id();
-        let here = BELL.try_with(|bell| {
-            let mut bell = bell.borrow_mut();
-            match &*bell {
-                Some((of, bell)) if *of == runtime => bell.clone(),
-                // The alarms of another runtime keep theirs.
-                _ => bell.insert((runtime, Arc::new(Self::new()))).1.clone(),
-            }
-        });
         // Who comes when the thread is ending has one alone.
-        here.unwrap_or_else(|_| Arc::new(Self::new()))
+        PerRuntime::here(&BELL, Self::new).unwrap_or_else(|| Arc::new(Self::new()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

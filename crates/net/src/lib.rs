@@ -25,6 +25,7 @@ pub mod limits;
 pub mod listen;
 pub mod lookup;
 mod pass_through;
+pub mod per_runtime;
 pub mod pressure;
 pub mod proxy_protocol;
 pub mod reserve;

@@ -1,12 +1,12 @@
 //! Whose turn it is: requests that come while many are in hand let everything else that is ready go first.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::runtime::{Handle, Id};
+use sheave_net::per_runtime::PerRuntime;
 use tokio::task::yield_now;
 
 /// So many exchanges begin without another one's end before the next request waits.
@@ -19,7 +19,7 @@ const ROUND: usize = 32;
 thread_local! {
     /// How many more exchanges have begun than ended on this thread since the last round.
     static IN_HAND: Cell<u32> = const { Cell::new(0) };
-    static QUEUE: RefCell<Option<(Id, Arc<Queue>)>> = const { RefCell::new(None) };
+    static QUEUE: PerRuntime<Queue> = const { PerRuntime::new() };
 }
 
 /// Connections with a request that has not been read yet.
@@ -53,7 +53,7 @@ impl Ticket {
         if std::mem::take(&mut self.has_waited) || !is_crowded() {
             return Poll::Ready(());
         }
-        let Some(queue) = Queue::here() else { return Poll::Ready(()) };
+        let Some(queue) = PerRuntime::here(&QUEUE, Queue::default) else { return Poll::Ready(()) };
         queue.waiting().push_back(cx.waker().clone());
         if !queue.is_turning.swap(true, Ordering::Relaxed) {
             tokio::spawn(turn(queue));
@@ -74,26 +74,11 @@ pub(crate) fn end() {
 }
 
 fn is_crowded() -> bool {
-    let is_turning = |queue: &RefCell<Option<(Id, Arc<Queue>)>>| {
-        queue.borrow().as_ref().is_some_and(|(_, queue)| queue.is_turning.load(Ordering::Relaxed))
-    };
-    IN_HAND.get() >= MANY || QUEUE.try_with(is_turning).unwrap_or(false)
+    let is_turning = |queue: &Queue| queue.is_turning.load(Ordering::Relaxed);
+    IN_HAND.get() >= MANY || PerRuntime::peek(&QUEUE, is_turning).unwrap_or(false)
 }
 
 impl Queue {
-    /// This thread's queue, for the runtime that it is in; none when the thread is ending.
-    fn here() -> Option<Arc<Self>> {
-        let runtime = Handle::current().id();
-        let here = QUEUE.try_with(|queue| {
-            let mut queue = queue.borrow_mut();
-            match &*queue {
-                Some((of, queue)) if *of == runtime => queue.clone(),
-                _ => queue.insert((runtime, Arc::default())).1.clone(),
-            }
-        });
-        here.ok()
-    }
-
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waker>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,6 +114,7 @@ mod tests {
     use std::future::poll_fn;
     use std::sync::atomic::AtomicUsize;
 
+    use tokio::runtime::Handle;
     use tokio::sync::Barrier;
     use tokio::task::JoinSet;
 
@@ -218,7 +204,7 @@ mod tests {
                 tokio::spawn(client(Arc::default(), 1, std::future::pending::<()>));
             }
             for _ in 0..1000 {
-                if QUEUE.with_borrow(Option::is_none) {
+                if PerRuntime::peek(&QUEUE, |_| ()).is_none() {
                     yield_now().await;
                 }
             }
